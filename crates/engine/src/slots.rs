@@ -1,0 +1,293 @@
+//! The worker's state machine: which attempts it holds, and what is to be done about each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{End, Report};
+use crate::id::AttemptId;
+use crate::time::Time;
+
+/// Everything that can happen to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The master orders an attempt to be run.
+    Start {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How many slots it takes.
+        slots: u32,
+        /// How long its command may run.
+        timeout: Duration,
+        /// How long its command has between TERM and KILL.
+        kill_grace: Duration,
+    },
+    /// The master orders an attempt to be stopped.
+    Stop(AttemptId),
+    /// The executor has started the command.
+    Spawned(AttemptId),
+    /// The executor could not start the command.
+    SpawnFailed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The system's error number.
+        errno: i32,
+        /// What could not be done.
+        detail: String,
+    },
+    /// The command and its process group are gone.
+    Exited(AttemptId, Exit),
+    /// The session with the master is over: nobody may be told any more.
+    SessionEnded,
+    /// The worker is being stopped: what still runs at `stop_at` is stopped too.
+    Leave {
+        /// Until when commands may end by themselves.
+        stop_at: Time,
+    },
+    /// The time of [`Slots::next_deadline`] has come.
+    Wake,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What a worker has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start the attempt's command.
+    Spawn(AttemptId),
+    /// Send TERM to the command's process group.
+    Terminate(AttemptId),
+    /// Send KILL to the command's process group.
+    Kill(AttemptId),
+    /// Tell the master.
+    Report(Report),
+}
+
+/// The attempts that a worker holds.
+#[derive(Debug)]
+pub struct Slots {
+    total: u32,
+    mode: Mode,
+    held: BTreeMap<AttemptId, Held>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Serving,
+    Leaving { stop_at: Time },
+    Stopping,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    slots: u32,
+    timeout: Duration,
+    kill_grace: Duration,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The executor has been asked to start the command.
+    Starting,
+    /// The same, and the command is to be stopped as soon as it runs.
+    Doomed(Cause),
+    /// The command runs.
+    Running { timeout_at: Time },
+    /// TERM has been sent.
+    Stopping { cause: Cause, kill_at: Time },
+    /// KILL has been sent.
+    Killed(Cause),
+}
+
+/// Why the worker stops a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Timeout,
+    Order,
+    Leaving,
+    SessionEnded,
+}
+
+impl Slots {
+    /// A worker with `total` slots that holds nothing.
+    #[must_use]
+    pub fn new(total: u32) -> Self {
+        Slots { total, mode: Mode::Serving, held: BTreeMap::new() }
+    }
+
+    /// Takes one event in, and adds what is to be done about it to `actions`.
+    pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Start { attempt, slots, timeout, kill_grace } => {
+                let held = Held { slots, timeout, kill_grace, phase: Phase::Starting };
+                self.start(attempt, held, actions);
+            }
+            Event::Stop(attempt) => self.stop(now, attempt, Cause::Order, actions),
+            Event::Spawned(attempt) => self.spawned(now, attempt, actions),
+            Event::SpawnFailed { attempt, errno, detail } => {
+                self.finish(attempt, End::CouldNotStart { errno, detail }, actions);
+            }
+            Event::Exited(attempt, Exit::Code(code)) => self.finish(attempt, End::Exited(code), actions),
+            Event::Exited(attempt, Exit::Signal(signal)) => self.finish(attempt, End::Signaled(signal), actions),
+            Event::SessionEnded => self.kill_all(actions),
+            Event::Leave { stop_at } => self.mode = Mode::Leaving { stop_at },
+            Event::Wake => self.wake(now, actions),
+        }
+    }
+
+    /// When [`Event::Wake`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let stop_at = match self.mode {
+            Mode::Leaving { stop_at } => Some(stop_at),
+            Mode::Serving | Mode::Stopping => None,
+        };
+        self.held.values().filter_map(|held| held.phase.deadline()).chain(stop_at).min()
+    }
+
+    /// Whether the worker holds no attempt.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether the worker holds this attempt.
+    #[must_use]
+    pub fn holds(&self, attempt: AttemptId) -> bool {
+        self.held.contains_key(&attempt)
+    }
+
+    /// The attempts that the worker holds.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
+        self.held.keys().copied()
+    }
+
+    /// An order for an attempt that is held already is a repeat, and changes nothing.
+    fn start(&mut self, attempt: AttemptId, held: Held, actions: &mut Vec<Action>) {
+        if self.holds(attempt) {
+            return;
+        }
+        let used: u32 = self.held.values().map(|held| held.slots).sum();
+        if used.saturating_add(held.slots) > self.total || self.mode == Mode::Stopping {
+            actions.push(Action::Report(Report::Ended(attempt, End::Refused)));
+            return;
+        }
+        self.held.insert(attempt, held);
+        actions.push(Action::Spawn(attempt));
+    }
+
+    /// Stops an attempt; the first cause is the one that counts.
+    fn stop(&mut self, now: Time, attempt: AttemptId, cause: Cause, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        match held.phase {
+            Phase::Starting => held.phase = Phase::Doomed(cause),
+            Phase::Running { .. } => {
+                held.phase = Phase::Stopping { cause, kill_at: now + held.kill_grace };
+                actions.push(Action::Terminate(attempt));
+            }
+            Phase::Doomed(_) | Phase::Stopping { .. } | Phase::Killed(_) => {}
+        }
+    }
+
+    fn spawned(&mut self, now: Time, attempt: AttemptId, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        match held.phase {
+            Phase::Starting => {
+                held.phase = Phase::Running { timeout_at: now + held.timeout };
+                actions.push(Action::Report(Report::Started(attempt)));
+            }
+            Phase::Doomed(Cause::SessionEnded) => {
+                held.phase = Phase::Killed(Cause::SessionEnded);
+                actions.push(Action::Kill(attempt));
+            }
+            Phase::Doomed(cause) => {
+                held.phase = Phase::Stopping { cause, kill_at: now + held.kill_grace };
+                actions.push(Action::Report(Report::Started(attempt)));
+                actions.push(Action::Terminate(attempt));
+            }
+            Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killed(_) => {}
+        }
+    }
+
+    /// Lets an attempt go; what the worker itself did to it is its end, before what the process says.
+    fn finish(&mut self, attempt: AttemptId, end: End, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.remove(&attempt) else { return };
+        let end = match held.phase {
+            Phase::Starting | Phase::Running { .. } => Some(end),
+            Phase::Doomed(Cause::Order) => Some(End::Stopped),
+            Phase::Doomed(Cause::SessionEnded) => None,
+            Phase::Doomed(Cause::Timeout | Cause::Leaving) => Some(end),
+            Phase::Stopping { cause, .. } | Phase::Killed(cause) => cause.end(),
+        };
+        actions.extend(end.map(|end| Action::Report(Report::Ended(attempt, end))));
+    }
+
+    fn kill_all(&mut self, actions: &mut Vec<Action>) {
+        for (attempt, held) in &mut self.held {
+            match held.phase {
+                Phase::Starting | Phase::Doomed(_) => held.phase = Phase::Doomed(Cause::SessionEnded),
+                Phase::Running { .. } | Phase::Stopping { .. } => {
+                    held.phase = Phase::Killed(Cause::SessionEnded);
+                    actions.push(Action::Kill(*attempt));
+                }
+                Phase::Killed(_) => held.phase = Phase::Killed(Cause::SessionEnded),
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Time, actions: &mut Vec<Action>) {
+        match self.mode {
+            Mode::Leaving { stop_at } if stop_at <= now => {
+                self.mode = Mode::Stopping;
+                for attempt in self.attempts().collect::<Vec<_>>() {
+                    self.stop(now, attempt, Cause::Leaving, actions);
+                }
+            }
+            Mode::Serving | Mode::Leaving { .. } | Mode::Stopping => {}
+        }
+        for attempt in self.attempts().collect::<Vec<_>>() {
+            self.wake_one(now, attempt, actions);
+        }
+    }
+
+    fn wake_one(&mut self, now: Time, attempt: AttemptId, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        match held.phase {
+            Phase::Running { timeout_at } if timeout_at <= now => self.stop(now, attempt, Cause::Timeout, actions),
+            Phase::Stopping { cause, kill_at } if kill_at <= now => {
+                held.phase = Phase::Killed(cause);
+                actions.push(Action::Kill(attempt));
+            }
+            Phase::Starting | Phase::Doomed(_) | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killed(_) => {}
+        }
+    }
+}
+
+impl Phase {
+    fn deadline(self) -> Option<Time> {
+        match self {
+            Phase::Running { timeout_at } => Some(timeout_at),
+            Phase::Stopping { kill_at, .. } => Some(kill_at),
+            Phase::Starting | Phase::Doomed(_) | Phase::Killed(_) => None,
+        }
+    }
+}
+
+impl Cause {
+    /// What the master is told of a command that was stopped for this cause; nothing without a session.
+    fn end(self) -> Option<End> {
+        match self {
+            Cause::Timeout => Some(End::TimedOut),
+            Cause::Order => Some(End::Stopped),
+            Cause::Leaving => Some(End::WorkerStopped),
+            Cause::SessionEnded => None,
+        }
+    }
+}
