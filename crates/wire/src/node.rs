@@ -1,0 +1,254 @@
+//! The workers' protocol: reports up, orders down.
+
+use std::time::Duration;
+
+use sortie_engine::{AttemptId, Captured, Command, End, Hello, JobId, Order, Output, Report, TaskSpec};
+use sortie_engine::{MAX_CAPTURED_BYTES, MAX_SLOTS, check_labels};
+
+use crate::pb;
+use crate::{Malformed, PROTOCOL, duration_to_pb};
+
+/// The longest name of a worker, in bytes: a host name's.
+pub const MAX_NAME_BYTES: usize = 253;
+
+/// What came up a worker's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upward {
+    /// The first message: which session the stream is for.
+    Open(u64),
+    /// A report, and what the attempt wrote if it has ended.
+    Report(Report, Option<Output>),
+}
+
+/// What came down a worker's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Downward {
+    /// Run this attempt.
+    Start(Box<StartOrder>),
+    /// Stop this attempt, or never start it.
+    Stop(AttemptId),
+    /// No new orders will come.
+    Drain,
+}
+
+/// All that a worker needs to know to run an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartOrder {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// What is run.
+    pub command: Command,
+    /// Variables beside those that every command gets.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Where to run, if not in an empty directory of its own.
+    pub cwd: Option<String>,
+    /// The text on its standard input.
+    pub stdin: Option<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// How long it has between TERM and KILL.
+    pub kill_grace: Duration,
+    /// How many slots it takes.
+    pub slots: u32,
+    /// The trace that it belongs to, as W3C `traceparent`.
+    pub traceparent: Option<String>,
+}
+
+/// Puts a worker's introduction into words of the wire.
+#[must_use]
+pub fn hello_to_pb(hello: Hello) -> pb::ReportStatusRequest {
+    pb::ReportStatusRequest {
+        name: hello.name,
+        instance: hello.instance,
+        version: hello.version,
+        protocol: PROTOCOL,
+        labels: hello.labels,
+        slots: hello.slots,
+    }
+}
+
+/// Checks a worker's introduction.
+///
+/// # Errors
+/// What cannot be in it, in a sentence.
+pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<Hello, String> {
+    let named = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if request.name.is_empty() || request.name.len() > MAX_NAME_BYTES || !request.name.bytes().all(named) {
+        return Err(format!("a worker's name has 1 to {MAX_NAME_BYTES} letters, digits, dots, dashes and underscores"));
+    }
+    if !(1..=MAX_SLOTS).contains(&request.slots) {
+        return Err(format!("a worker has 1 to {MAX_SLOTS} slots, not {}", request.slots));
+    }
+    if request.instance.len() > MAX_NAME_BYTES || request.version.len() > MAX_NAME_BYTES {
+        return Err(format!("instance and version have at most {MAX_NAME_BYTES} bytes"));
+    }
+    check_labels(&request.labels).map_err(|error| format!("labels: {error}"))?;
+    Ok(Hello {
+        name: request.name,
+        instance: request.instance,
+        version: request.version,
+        labels: request.labels,
+        slots: request.slots,
+    })
+}
+
+/// Puts a report into words of the wire, with what the attempt wrote if it has ended.
+#[must_use]
+pub fn report_to_pb(report: Report, output: Output) -> pb::Report {
+    let report = match report {
+        Report::Started(attempt) => pb::report::Report::Started(pb::Started { attempt: Some(attempt_to_pb(attempt)) }),
+        Report::Ended(attempt, end) => pb::report::Report::Ended(pb::Ended {
+            attempt: Some(attempt_to_pb(attempt)),
+            end: Some(end_to_pb(end)),
+            stdout: Some(captured_to_pb(output.stdout)),
+            stderr: Some(captured_to_pb(output.stderr)),
+        }),
+        Report::Leaving => pb::report::Report::Leaving(pb::Leaving {}),
+    };
+    pb::Report { report: Some(report) }
+}
+
+/// The first message on a stream.
+#[must_use]
+pub fn open_to_pb(session: u64) -> pb::Report {
+    pb::Report { report: Some(pb::report::Report::Open(pb::Open { session })) }
+}
+
+/// Reads what came up a worker's stream.
+///
+/// # Errors
+/// When the message lacks what it must have.
+pub fn upward_from_pb(message: pb::Report) -> Result<Upward, Malformed> {
+    match message.report.ok_or(Malformed("a report is empty or of a kind that this master does not know"))? {
+        pb::report::Report::Open(open) => Ok(Upward::Open(open.session)),
+        pb::report::Report::Started(started) => {
+            Ok(Upward::Report(Report::Started(attempt_from_pb(started.attempt)?), None))
+        }
+        pb::report::Report::Leaving(pb::Leaving {}) => Ok(Upward::Report(Report::Leaving, None)),
+        pb::report::Report::Ended(ended) => {
+            let attempt = attempt_from_pb(ended.attempt)?;
+            let end = end_from_pb(ended.end.ok_or(Malformed("an ended report lacks its end"))?)?;
+            let output = Output { stdout: captured_from_pb(ended.stdout), stderr: captured_from_pb(ended.stderr) };
+            Ok(Upward::Report(Report::Ended(attempt, end), Some(output)))
+        }
+    }
+}
+
+/// Puts an order into words of the wire; `traceparent` is the trace that a start belongs to. A close has no words:
+/// it is the stream's end.
+#[must_use]
+pub fn order_to_pb(order: &Order, traceparent: Option<&str>) -> Option<pb::Order> {
+    let order = match order {
+        Order::Start(attempt, job) => pb::order::Order::Start(start_to_pb(*attempt, job.spec(), traceparent)),
+        Order::Stop(attempt) => pb::order::Order::Stop(pb::Stop { attempt: Some(attempt_to_pb(*attempt)) }),
+        Order::Drain => pb::order::Order::Drain(pb::Drain {}),
+        Order::Close(_) => return None,
+    };
+    Some(pb::Order { order: Some(order) })
+}
+
+/// Reads what came down a worker's stream.
+///
+/// # Errors
+/// When the message lacks what it must have.
+pub fn downward_from_pb(message: pb::Order) -> Result<Downward, Malformed> {
+    match message.order.ok_or(Malformed("an order is empty or of a kind that this worker does not know"))? {
+        pb::order::Order::Start(start) => Ok(Downward::Start(Box::new(start_from_pb(start)?))),
+        pb::order::Order::Stop(stop) => Ok(Downward::Stop(attempt_from_pb(stop.attempt)?)),
+        pb::order::Order::Drain(pb::Drain {}) => Ok(Downward::Drain),
+    }
+}
+
+fn start_to_pb(attempt: AttemptId, spec: &TaskSpec, traceparent: Option<&str>) -> pb::Start {
+    let command = match spec.command.clone() {
+        Command::Line(line) => pb::start::Command::Cmd(line),
+        Command::Argv(arguments) => pb::start::Command::Argv(pb::Argv { arguments }),
+        Command::Script(script) => pb::start::Command::Script(script),
+    };
+    pb::Start {
+        attempt: Some(attempt_to_pb(attempt)),
+        command: Some(command),
+        env: spec.env.clone(),
+        cwd: spec.cwd.clone(),
+        stdin: spec.stdin.clone(),
+        timeout: Some(duration_to_pb(spec.timeout)),
+        kill_grace: Some(duration_to_pb(spec.kill_grace)),
+        slots: spec.needs.slots,
+        traceparent: traceparent.unwrap_or_default().to_owned(),
+    }
+}
+
+fn start_from_pb(start: pb::Start) -> Result<StartOrder, Malformed> {
+    let command = match start.command.ok_or(Malformed("a start order lacks its command"))? {
+        pb::start::Command::Cmd(line) => Command::Line(line),
+        pb::start::Command::Argv(argv) => Command::Argv(argv.arguments),
+        pb::start::Command::Script(script) => Command::Script(script),
+    };
+    let duration = |given: Option<prost_types::Duration>| {
+        given.and_then(|given| Duration::try_from(given).ok()).ok_or(Malformed("a start order lacks a duration"))
+    };
+    Ok(StartOrder {
+        attempt: attempt_from_pb(start.attempt)?,
+        command,
+        env: start.env,
+        cwd: start.cwd,
+        stdin: start.stdin,
+        timeout: duration(start.timeout)?,
+        kill_grace: duration(start.kill_grace)?,
+        slots: start.slots,
+        traceparent: Some(start.traceparent).filter(|traceparent| !traceparent.is_empty()),
+    })
+}
+
+fn attempt_to_pb(attempt: AttemptId) -> pb::Attempt {
+    pb::Attempt { job: attempt.task.job.0, index: attempt.task.index, number: attempt.number }
+}
+
+fn attempt_from_pb(attempt: Option<pb::Attempt>) -> Result<AttemptId, Malformed> {
+    let attempt = attempt.ok_or(Malformed("a message lacks its attempt"))?;
+    Ok(JobId(attempt.job).task(attempt.index).attempt(attempt.number))
+}
+
+fn end_to_pb(end: End) -> pb::ended::End {
+    let stopped = |cause: pb::StopCause| pb::ended::End::Stopped(cause.into());
+    match end {
+        End::Exited(code) => pb::ended::End::Exited(code),
+        End::Signaled(signal) => pb::ended::End::Signaled(signal),
+        End::CouldNotStart { errno, detail } => pb::ended::End::CouldNotStart(pb::CouldNotStart { errno, detail }),
+        End::TimedOut => stopped(pb::StopCause::Timeout),
+        End::Stopped => stopped(pb::StopCause::Order),
+        End::WorkerStopped => stopped(pb::StopCause::Worker),
+        End::Refused => stopped(pb::StopCause::Refused),
+    }
+}
+
+fn end_from_pb(end: pb::ended::End) -> Result<End, Malformed> {
+    Ok(match end {
+        pb::ended::End::Exited(code) => End::Exited(code),
+        pb::ended::End::Signaled(signal) => End::Signaled(signal),
+        pb::ended::End::CouldNotStart(failure) => End::CouldNotStart { errno: failure.errno, detail: failure.detail },
+        pb::ended::End::Stopped(cause) => match pb::StopCause::try_from(cause) {
+            Ok(pb::StopCause::Timeout) => End::TimedOut,
+            Ok(pb::StopCause::Order) => End::Stopped,
+            Ok(pb::StopCause::Worker) => End::WorkerStopped,
+            Ok(pb::StopCause::Refused) => End::Refused,
+            Ok(pb::StopCause::Unspecified) | Err(_) => return Err(Malformed("an end has an unknown cause")),
+        },
+    })
+}
+
+fn captured_to_pb(captured: Captured) -> pb::Captured {
+    pb::Captured { data: captured.bytes, dropped: captured.dropped }
+}
+
+/// A worker that sends more than its share has the rest counted as dropped.
+fn captured_from_pb(captured: Option<pb::Captured>) -> Captured {
+    let Some(pb::Captured { data, dropped }) = captured else { return Captured::default() };
+    if data.len() <= MAX_CAPTURED_BYTES {
+        return Captured { bytes: data, dropped };
+    }
+    let mut cut = Captured::default();
+    cut.append(&data);
+    cut.dropped = cut.dropped.saturating_add(dropped);
+    cut
+}
