@@ -71,6 +71,23 @@ impl Counts {
             (_, _, _) => StateName::Running,
         }
     }
+
+    /// How many tasks are in `state`.
+    #[must_use]
+    pub fn of(&self, state: StateName) -> u32 {
+        match state {
+            StateName::Queued => self.queued,
+            StateName::Assigned => self.assigned,
+            StateName::Running => self.running,
+            StateName::Cancelling => self.cancelling,
+            StateName::Succeeded => self.ended.succeeded,
+            StateName::Failed => self.ended.failed,
+            StateName::TimedOut => self.ended.timed_out,
+            StateName::Cancelled => self.ended.cancelled,
+            StateName::Lost => self.ended.lost,
+            StateName::Expired => self.ended.expired,
+        }
+    }
 }
 
 impl Job {

@@ -87,6 +87,12 @@ impl Scheduler {
         }
     }
 
+    /// Whether a job has tasks that have not ended.
+    #[must_use]
+    pub fn is_live(&self, job: JobId) -> bool {
+        self.jobs.contains_key(&job)
+    }
+
     fn submit(&mut self, now: Time, request: RequestId, submission: Submission, effects: &mut Effects) {
         let id = self.next_job;
         self.next_job = JobId(id.0 + 1);

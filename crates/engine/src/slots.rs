@@ -137,7 +137,7 @@ impl Slots {
             Event::Exited(attempt, Exit::Code(code)) => self.finish(attempt, End::Exited(code), actions),
             Event::Exited(attempt, Exit::Signal(signal)) => self.finish(attempt, End::Signaled(signal), actions),
             Event::SessionEnded => self.kill_all(actions),
-            Event::Leave { stop_at } => self.mode = Mode::Leaving { stop_at },
+            Event::Leave { stop_at } => self.leave(stop_at),
             Event::Wake => self.wake(now, actions),
         }
     }
@@ -227,6 +227,14 @@ impl Slots {
             Phase::Stopping { cause, .. } | Phase::Killed(cause) => cause.end(),
         };
         actions.extend(end.map(|end| Action::Report(Report::Ended(attempt, end))));
+    }
+
+    /// Sets the time to stop, or another one; once it has come, no word lets commands start again.
+    fn leave(&mut self, stop_at: Time) {
+        match self.mode {
+            Mode::Serving | Mode::Leaving { .. } => self.mode = Mode::Leaving { stop_at },
+            Mode::Stopping => {}
+        }
     }
 
     fn kill_all(&mut self, actions: &mut Vec<Action>) {

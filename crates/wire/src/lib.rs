@@ -14,6 +14,7 @@ pub mod trace;
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     clippy::wildcard_enum_match_arm,
     reason = "generated code"
 )]

@@ -78,7 +78,7 @@ impl Scheduler {
     fn ahead(&self, task: TaskId) -> u32 {
         let Some(live) = self.jobs.get(&task.job) else { return 0 };
         let own: u32 = live.waiting.iter().map(|range| task.index.min(range.end).saturating_sub(range.start)).sum();
-        let mut ahead = own;
+        let mut ahead = own.min(MAX_AHEAD);
         for job in self.queue.ahead(task.job, live.job.spec()) {
             ahead += self.jobs.get(&job).map_or(0, |live| live.waiting.len());
             if ahead >= MAX_AHEAD {

@@ -118,9 +118,17 @@ impl Scheduler {
 
     /// The answer tells the worker that no order is under way to it any more.
     fn leaving(&mut self, now: Time, session: SessionId, effects: &mut Effects) {
-        let Some(id) = self.fleet.by_session(session).map(|member| member.worker.id) else { return };
-        self.set_link(id, Link::Leaving { session, since: now }, effects);
-        effects.orders.push((session, Order::Drain));
+        let worker = self.fleet.by_session(session).map(|member| (member.worker.id, member.worker.link));
+        match worker {
+            Some((id, Link::Connected { .. })) => {
+                self.set_link(id, Link::Leaving { session, since: now }, effects);
+                effects.orders.push((session, Order::Drain));
+            }
+            // A session that has no stream yet keeps its deadline for opening one.
+            Some((_, Link::Joining { .. } | Link::Leaving { .. } | Link::Gone { .. })) | None => {
+                effects.stale_reports += 1;
+            }
+        }
     }
 
     /// Sets a worker's link; the one place that keeps the deadline for joining true.
@@ -167,10 +175,10 @@ fn outcome(active: &Active, end: End) -> Outcome {
         (End::Stopped | End::WorkerStopped | End::Refused, Stage::Cancelling { by, .. }) => {
             Outcome::Cancelled { by: by.clone(), confirmed: true }
         }
-        (End::Refused, Stage::Assigned | Stage::Running { .. }) => {
-            Outcome::Lost { started: Started::No, reason: LostReason::WorkerStopped }
-        }
-        (End::Stopped | End::WorkerStopped, Stage::Assigned | Stage::Running { .. }) => {
+        (End::Refused, Stage::Assigned) => Outcome::Lost { started: Started::No, reason: LostReason::WorkerStopped },
+        // A worker that had said that the command ran cannot take that back by a refusal.
+        (End::Refused, Stage::Running { .. })
+        | (End::Stopped | End::WorkerStopped, Stage::Assigned | Stage::Running { .. }) => {
             Outcome::Lost { started: Started::Yes, reason: LostReason::WorkerStopped }
         }
     }

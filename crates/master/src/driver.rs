@@ -1,0 +1,206 @@
+//! The driver: the one task that owns the scheduler and the store's write side.
+//!
+//! It takes what has happened in batches. For each batch it asks the scheduler what is to be done, makes the records
+//! durable in one transaction, and then, and only then, sends orders, answers and wake-ups.
+
+use std::collections::HashMap;
+
+use sortie_engine::{Answer, CloseReason, Effects, Input, JobId, Order, RequestId, Scheduler, SessionId};
+use sortie_store::{Batch, CommitError, Writer};
+use sortie_wire::node;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::clock::Clock;
+use crate::handle::{Message, Orders};
+use crate::spans::Spans;
+use crate::watchers::{Change, Watchers};
+
+/// The most messages that are made durable together.
+const MAX_BATCH: usize = 2048;
+
+/// The state that only the driver touches.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    clock: Clock,
+    scheduler: Scheduler,
+    writer: Writer,
+    sessions: HashMap<SessionId, Orders>,
+    watchers: Watchers,
+    spans: Spans,
+}
+
+/// What one batch leads to, beside the scheduler's effects.
+#[derive(Default)]
+struct Round {
+    effects: Effects,
+    replies: Vec<oneshot::Sender<Answer>>,
+    outputs: Vec<(sortie_engine::AttemptId, sortie_engine::Output)>,
+}
+
+impl Driver {
+    pub(crate) fn new(clock: Clock, scheduler: Scheduler, writer: Writer) -> Self {
+        Driver {
+            clock,
+            scheduler,
+            writer,
+            sessions: HashMap::new(),
+            watchers: Watchers::default(),
+            spans: Spans::default(),
+        }
+    }
+
+    /// Runs until `stop`, then finishes what has been sent to it, ends all sessions and closes the store.
+    ///
+    /// # Errors
+    /// When the store cannot commit: then nobody is told of the batch, and the master must end.
+    pub(crate) async fn run(
+        mut self,
+        mut messages: mpsc::Receiver<Message>,
+        stop: CancellationToken,
+    ) -> Result<(), CommitError> {
+        let mut open = true;
+        loop {
+            let deadline = self.scheduler.next_deadline().map(|time| self.clock.instant(time));
+            let first = tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => Some(message),
+                    None => break,
+                },
+                () = sleep_until(deadline) => None,
+                () = stop.cancelled(), if open => {
+                    // What was sent before is still received and answered; what comes later is refused.
+                    messages.close();
+                    open = false;
+                    continue;
+                }
+            };
+            let mut round = Round::default();
+            self.take(first, &mut round);
+            while round.replies.len() + round.outputs.len() < MAX_BATCH {
+                let Ok(message) = messages.try_recv() else { break };
+                self.take(Some(message), &mut round);
+            }
+            self.finish(round).await?;
+        }
+        for (_, orders) in self.sessions.drain() {
+            _ = orders.try_send(Err(Status::unavailable("the master is stopping; it will be back")));
+        }
+        self.writer.close().await
+    }
+
+    /// Lets the scheduler decide about one message, or about the time that has passed.
+    fn take(&mut self, message: Option<Message>, round: &mut Round) {
+        let now = self.clock.now();
+        let input = match message {
+            None => Input::Wake,
+            Some(Message::Ask(ask, reply)) => ask.into_input(round.request(reply)),
+            Some(Message::Connect { session, orders, reply }) => {
+                let request = round.request(reply);
+                self.scheduler.handle(now, Input::Connect { request, session }, &mut round.effects);
+                // A second stream for a session must not take the first one's place.
+                if round.effects.answers.last() == Some(&(request, Answer::Done)) {
+                    self.sessions.insert(session, orders);
+                }
+                return;
+            }
+            Some(Message::Report { session, report, output }) => {
+                if let (sortie_engine::Report::Ended(attempt, _), Some(output)) = (&report, output) {
+                    // What a stale attempt wrote must not replace what the live one writes.
+                    round.outputs.extend(self.scheduler.holds(session, *attempt).then_some((*attempt, output)));
+                }
+                Input::Report { session, report }
+            }
+            Some(Message::Disconnect { session }) => {
+                self.sessions.remove(&session);
+                Input::Disconnect { session }
+            }
+            Some(Message::Explain { task, reply }) => {
+                _ = reply.send(self.scheduler.explain(task));
+                return;
+            }
+            Some(Message::Watch { job, reply }) => {
+                _ = reply.send(self.watch(job));
+                return;
+            }
+        };
+        self.scheduler.handle(now, input, &mut round.effects);
+    }
+
+    /// A job that has ended, in this very batch perhaps, gets a closed receiver: who has it reads the store.
+    fn watch(&mut self, job: JobId) -> watch::Receiver<()> {
+        match self.scheduler.is_live(job) {
+            true => self.watchers.subscribe(job),
+            false => watch::Sender::new(()).subscribe(),
+        }
+    }
+
+    /// Makes a batch durable, then tells everyone.
+    async fn finish(&mut self, round: Round) -> Result<(), CommitError> {
+        let Round { effects, replies, outputs } = round;
+        let changes: Vec<Change> = effects.records.iter().filter_map(Change::of).collect();
+        let spans: Vec<_> = effects.records.iter().filter_map(|record| self.spans.of(record)).collect();
+        if !effects.records.is_empty() {
+            self.writer.commit(Batch { records: effects.records, outputs }).await?;
+        }
+        for (session, order) in effects.orders {
+            self.send(session, order);
+        }
+        let mut replies: Vec<_> = replies.into_iter().map(Some).collect();
+        for (RequestId(request), answer) in effects.answers {
+            let reply = replies.get_mut(request).and_then(Option::take);
+            // A client that has gone away does not need its answer.
+            _ = reply.map(|reply| reply.send(answer));
+        }
+        for change in changes {
+            self.watchers.wake(change);
+        }
+        for span in spans {
+            self.spans.end(span);
+        }
+        if effects.stale_reports > 0 {
+            tracing::warn!(count = effects.stale_reports, "reports that did not fit were passed over");
+        }
+        Ok(())
+    }
+
+    /// Sends an order down a session's stream. A stream that does not take it is ended: its worker comes back anew.
+    fn send(&mut self, session: SessionId, order: Order) {
+        let Some(orders) = self.sessions.get(&session) else { return };
+        let message = match &order {
+            Order::Close(reason) => Err(Status::aborted(close_detail(*reason))),
+            Order::Start(attempt, job) => {
+                let traceparent = self.spans.start(*attempt, job, self.clock.now());
+                Ok(node::order_to_pb(&order, traceparent.as_deref()))
+            }
+            Order::Stop(_) | Order::Drain => Ok(node::order_to_pb(&order, None)),
+        };
+        let closing = message.is_err();
+        let Some(message) = message.transpose() else { return };
+        if orders.try_send(message).is_err() || closing {
+            self.sessions.remove(&session);
+        }
+    }
+}
+
+impl Round {
+    fn request(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
+        self.replies.push(reply);
+        RequestId(self.replies.len() - 1)
+    }
+}
+
+fn close_detail(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Superseded => "this worker has come back on another connection",
+        CloseReason::Late => "the stream was not opened in time; report the status again",
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

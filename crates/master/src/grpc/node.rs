@@ -1,0 +1,120 @@
+//! The workers' side: they introduce themselves, then open one stream for reports and orders.
+
+use std::time::Duration;
+
+use sortie_engine::{Answer, MAX_SLOTS, SessionId};
+use sortie_wire::node::{self as words, Upward};
+use sortie_wire::pb::node_service_server::NodeService;
+use sortie_wire::{PROTOCOL, pb};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::status::refused;
+use crate::handle::{Ask, Handle};
+use crate::service::Service;
+
+/// How long a worker may take from opening its stream to saying which session it is for.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most orders that wait for one worker: a start and a stop for each slot that a worker can have. A worker that
+/// does not take them is cut off.
+const MAX_ORDERS: usize = 2 * MAX_SLOTS as usize;
+
+/// The workers' service.
+pub(super) struct Node {
+    service: Service,
+    version: String,
+}
+
+impl Node {
+    pub(super) fn new(service: Service, version: String) -> Self {
+        Node { service, version }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeService for Node {
+    type AssignTaskStream = ReceiverStream<Result<pb::Order, Status>>;
+
+    async fn report_status(
+        &self,
+        request: Request<pb::ReportStatusRequest>,
+    ) -> Result<Response<pb::ReportStatusResponse>, Status> {
+        let peer = request.remote_addr();
+        let request = request.into_inner();
+        if request.protocol < PROTOCOL {
+            let detail = format!("this master speaks protocol {PROTOCOL}, the worker {}; upgrade it", request.protocol);
+            return Err(Status::failed_precondition(detail));
+        }
+        let hello = words::hello_from_pb(request).map_err(Status::invalid_argument)?;
+        let session = new_session()?;
+        let (worker, version) = (hello.name.clone(), hello.version.clone());
+        match self.service.handle().ask(Ask::Join { session, hello }).await? {
+            Answer::Done => {}
+            Answer::Refused(refusal) => return Err(refused(refusal)),
+            answer @ (Answer::Submitted(_) | Answer::NotLive) => return Err(defect(answer)),
+        }
+        tracing::info!(worker, version, ?peer, %session, "a worker joins");
+        Ok(Response::new(pb::ReportStatusResponse { session: session.0, version: self.version.clone() }))
+    }
+
+    async fn assign_task(
+        &self,
+        request: Request<Streaming<pb::Report>>,
+    ) -> Result<Response<Self::AssignTaskStream>, Status> {
+        let mut reports = request.into_inner();
+        let session = opened(&mut reports).await?;
+        let (orders, stream) = mpsc::channel(MAX_ORDERS);
+        match self.service.handle().connect(session, orders).await? {
+            Answer::Done => {}
+            Answer::Refused(refusal) => return Err(refused(refusal)),
+            answer @ (Answer::Submitted(_) | Answer::NotLive) => return Err(defect(answer)),
+        }
+        tokio::spawn(receive(reports, session, self.service.handle().clone()));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Waits for the first message of a stream: which session it is for.
+async fn opened(reports: &mut Streaming<pb::Report>) -> Result<SessionId, Status> {
+    let first = tokio::time::timeout(OPEN_TIMEOUT, reports.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("the stream did not say which session it is for"))??;
+    let first = first.ok_or_else(|| Status::invalid_argument("the stream ended before it began"))?;
+    match words::upward_from_pb(first).map_err(|error| Status::invalid_argument(error.to_string()))? {
+        Upward::Open(session) => Ok(SessionId(session)),
+        Upward::Report(..) => Err(Status::invalid_argument("the first message must be `open`")),
+    }
+}
+
+/// Hands a worker's reports to the driver until the stream ends.
+async fn receive(mut reports: Streaming<pb::Report>, session: SessionId, handle: Handle) {
+    let reason = loop {
+        let message = match reports.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break "it was closed".to_owned(),
+            Err(status) => break status.message().to_owned(),
+        };
+        match words::upward_from_pb(message) {
+            Ok(Upward::Report(report, output)) => {
+                if handle.report(session, report, output).await.is_err() {
+                    break "the master is stopping".to_owned();
+                }
+            }
+            Ok(Upward::Open(_)) => tracing::warn!(%session, "a stream was opened twice"),
+            Err(error) => tracing::warn!(%session, %error, "a report was passed over"),
+        }
+    };
+    tracing::info!(%session, reason, "a session ends");
+    handle.disconnect(session).await;
+}
+
+/// A session's id that cannot be guessed and is never used twice.
+fn new_session() -> Result<SessionId, Status> {
+    let id = getrandom::u64().map_err(|error| Status::internal(format!("no random numbers: {error}")))?;
+    Ok(SessionId(id))
+}
+
+fn defect(answer: Answer) -> Status {
+    Status::internal(format!("the master has a defect: it answered {answer:?}"))
+}

@@ -1,0 +1,124 @@
+//! What is taken out of requests, with problems that say what is wrong.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+use sortie_engine::{FieldError, JobId, TaskId};
+use utoipa::IntoParams;
+
+use super::problem::Rejection;
+
+/// A body of JSON.
+pub(crate) struct Json(pub(crate) Value);
+
+/// Parameters of the query, all of which must be known.
+pub(crate) struct Params<T>(pub(crate) T);
+
+/// The id in the path. What is no id names nothing, and is not found.
+pub(crate) struct Id<T>(pub(crate) T);
+
+/// How long to wait for the end.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wait {
+    /// Answer at the end, but no later than after this time, to 5m; at once if absent.
+    #[param(example = "30s", pattern = "^[1-9][0-9]?s$")]
+    wait: Option<String>,
+}
+
+/// A kind of id that stands in a path.
+pub(crate) trait PathId: FromStr {
+    /// What the id is of.
+    const WHAT: &'static str;
+}
+
+impl PathId for TaskId {
+    const WHAT: &'static str = "task";
+}
+
+impl PathId for JobId {
+    const WHAT: &'static str = "job";
+}
+
+impl Wait {
+    /// The time to wait, if one is asked for.
+    pub(crate) fn duration(&self) -> Result<Option<Duration>, Rejection> {
+        let parsed = self.wait.as_deref().map(humantime::parse_duration).transpose();
+        parsed.map_err(|error| FieldError::new("/wait", format!("is not a duration such as 30s: {error}")).into())
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Json {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        if !is_json(&request) {
+            let detail = "the body must be JSON, and say so: Content-Type: application/json";
+            return Err(Rejection::new(415, "not_json", detail));
+        }
+        let body =
+            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
+                413 => Rejection::new(413, "too_large", "the body is too large; 8 MiB is the most"),
+                status => Rejection::new(status, "unreadable", rejection.body_text()),
+            })?;
+        let parsed = serde_json::from_slice(&body);
+        parsed.map(Json).map_err(|error| Rejection::new(400, "malformed", format!("the body is not JSON: {error}")))
+    }
+}
+
+impl Json {
+    /// Reads the body as `T`; a field that does not fit is named.
+    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Rejection> {
+        serde_path_to_error::deserialize(self.0).map_err(|error| {
+            let pointer: String = error.path().iter().filter_map(token).collect();
+            FieldError::new(pointer, error.inner().to_string()).into()
+        })
+    }
+}
+
+/// One step of a path, as a token of a JSON pointer.
+fn token(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Seq { index } => Some(format!("/{index}")),
+        Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(rejection) => Err(Rejection::invalid(vec![FieldError::new("", rejection.body_text())])),
+        }
+    }
+}
+
+impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let params = RawPathParams::from_request_parts(parts, state).await;
+        let text = params.ok().and_then(|params| params.iter().next().map(|(_, value)| value.to_owned()));
+        let text = text.unwrap_or_default();
+        let not_found = |_| Rejection::new(404, "not_found", format!("there is no {} `{text}`", T::WHAT));
+        text.parse().map(Id).map_err(not_found)
+    }
+}

@@ -1,0 +1,163 @@
+//! Listing jobs, and how many of their tasks are in each state.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use sortie_engine::{Counts, Job, JobId, StateName, Tally, Time};
+
+use crate::encode::{self, ASSIGNED, CANCELLING, JOB, RUNNING};
+use crate::error::{Fault, damaged};
+use crate::filter::{JobFilter, MAX_PAGE};
+use crate::query::{OfJob, Query};
+
+/// A job as it stands in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRow {
+    /// What was submitted.
+    pub job: Arc<Job>,
+    /// How many of its tasks are in each state.
+    pub counts: Counts,
+    /// When the last of its tasks ended, once it has.
+    pub ended: Option<Time>,
+}
+
+/// Jobs that one index finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Any,
+    Live,
+    Successful,
+    Unsuccessful,
+}
+
+/// Whether any task of a live job has left the queue.
+const BEGUN: &str = "(j.succeeded + j.failed + j.timed_out + j.cancelled + j.lost + j.expired > 0 \
+    OR EXISTS (SELECT 1 FROM active a WHERE a.job = j.id))";
+
+/// The jobs after `after` that the filter lets through, the newest first.
+pub(crate) fn page(
+    db: &Connection,
+    filter: &JobFilter,
+    after: Option<JobId>,
+    limit: u32,
+) -> Result<Vec<JobRow>, Fault> {
+    let limit = limit.min(MAX_PAGE);
+    let mut jobs = Vec::new();
+    for class in classes(&filter.states) {
+        let select = format!("SELECT {JOB} FROM jobs j CROSS JOIN specs x");
+        jobs.extend(query(class, filter, after).rows(db, &select, "j.id DESC", limit, encode::job)?);
+    }
+    jobs.sort_unstable_by_key(|(job, _, _)| std::cmp::Reverse(job.id));
+    jobs.truncate(limit as usize);
+    jobs.into_iter().map(|(job, tally, ended)| row(db, job, tally, ended)).collect()
+}
+
+/// One job.
+pub(crate) fn one(db: &Connection, id: JobId) -> Result<Option<JobRow>, Fault> {
+    let found = find(db, id)?;
+    found.map(|(job, tally, ended)| row(db, job, tally, ended)).transpose()
+}
+
+/// One job, without its counts.
+pub(crate) fn job(db: &Connection, id: JobId) -> Result<Option<Arc<Job>>, Fault> {
+    Ok(find(db, id)?.map(|(job, _, _)| Arc::new(job)))
+}
+
+fn find(db: &Connection, id: JobId) -> Result<Option<(Job, Tally, Option<Time>)>, Fault> {
+    let sql = format!("SELECT {JOB} FROM jobs j CROSS JOIN specs x WHERE j.id = ? AND x.job = j.id");
+    let mut select = db.prepare_cached(&sql)?;
+    select.query_row([encode::id(id)], |row| Ok(encode::job(row))).optional()?.transpose()
+}
+
+/// The classes that have jobs in the states that are asked for.
+fn classes(states: &[StateName]) -> Vec<Class> {
+    if states.is_empty() {
+        return vec![Class::Any];
+    }
+    let mut classes: Vec<Class> = Vec::new();
+    for class in states.iter().filter_map(|state| class_of(*state)) {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes
+}
+
+/// The class of the jobs in a state; some states are only a task's.
+fn class_of(state: StateName) -> Option<Class> {
+    match state {
+        StateName::Queued | StateName::Running => Some(Class::Live),
+        StateName::Assigned | StateName::Cancelling => None,
+        StateName::Succeeded => Some(Class::Successful),
+        StateName::Failed | StateName::TimedOut | StateName::Cancelled | StateName::Lost | StateName::Expired => {
+            Some(Class::Unsuccessful)
+        }
+    }
+}
+
+fn query(class: Class, filter: &JobFilter, after: Option<JobId>) -> Query {
+    let mut query = Query::default();
+    query.only("x.job = j.id", []);
+    match class {
+        Class::Any => {}
+        Class::Live => query.only("j.ended IS NULL", []),
+        Class::Successful => query.only("j.ended IS NOT NULL AND j.succeeded = j.count", []),
+        Class::Unsuccessful => query.only("j.ended IS NOT NULL AND j.succeeded < j.count", []),
+    }
+    let of_class = filter.states.iter().filter(|state| class_of(**state) == Some(class));
+    let states: Vec<String> = of_class.filter_map(|state| in_state(*state)).collect();
+    if !states.is_empty() {
+        query.only(format!("({})", states.join(" OR ")), []);
+    }
+    if let Some(after) = after {
+        query.only("j.id < ?", [encode::id(after).into()]);
+    }
+    OfJob::from(filter).add_to(&mut query);
+    query
+}
+
+/// What tells a state from the others of its class. Says what [`Counts::state`] says.
+fn in_state(state: StateName) -> Option<String> {
+    const WORST_FIRST: [(StateName, &str); 5] = [
+        (StateName::Failed, "j.failed"),
+        (StateName::TimedOut, "j.timed_out"),
+        (StateName::Lost, "j.lost"),
+        (StateName::Expired, "j.expired"),
+        (StateName::Cancelled, "j.cancelled"),
+    ];
+    match state {
+        StateName::Queued => return Some(format!("NOT {BEGUN}")),
+        StateName::Running => return Some(BEGUN.to_owned()),
+        StateName::Succeeded | StateName::Assigned | StateName::Cancelling => return None,
+        StateName::Failed | StateName::TimedOut | StateName::Lost | StateName::Expired | StateName::Cancelled => {}
+    }
+    let at = WORST_FIRST.iter().position(|(name, _)| *name == state)?;
+    let worse: String = WORST_FIRST[..at].iter().map(|(_, column)| format!(" AND {column} = 0")).collect();
+    Some(format!("({} > 0{worse})", WORST_FIRST[at].1))
+}
+
+fn row(db: &Connection, job: Job, tally: Tally, ended: Option<Time>) -> Result<JobRow, Fault> {
+    let mut counts = Counts { ended: tally, ..Counts::default() };
+    if ended.is_none() {
+        count_held(db, job.id, &mut counts)?;
+    }
+    let known = [counts.assigned, counts.running, counts.cancelling, tally.total()];
+    let waiting = known.into_iter().try_fold(job.submission.count, u32::checked_sub);
+    counts.queued = waiting.ok_or_else(|| damaged(format!("job {} counts more tasks than it has", job.id)))?;
+    Ok(JobRow { job: Arc::new(job), counts, ended })
+}
+
+fn count_held(db: &Connection, job: JobId, counts: &mut Counts) -> Result<(), Fault> {
+    let mut select = db.prepare_cached("SELECT stage, count(*) FROM active WHERE job = ? GROUP BY stage")?;
+    let mut rows = select.query([encode::id(job)])?;
+    while let Some(row) = rows.next()? {
+        let count = row.get(1)?;
+        match row.get(0)? {
+            ASSIGNED => counts.assigned = count,
+            RUNNING => counts.running = count,
+            CANCELLING => counts.cancelling = count,
+            other => return Err(damaged(format!("a stage of job {job}'s tasks is {other}"))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! Listing tasks: a page of each table that may have some, merged, the newest first.
+//!
+//! Every table is read in the order of the listing from the cursor on, through an index, and no further than a
+//! page. So a page costs what the page costs, and an array of a million tasks that wait is one row of one table.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row};
+use sortie_engine::{Job, JobId, StateName, TaskId, TaskState, WorkerId};
+
+use crate::encode::{self, ACTIVE, ENDED};
+use crate::error::{Fault, damaged};
+use crate::filter::{MAX_PAGE, TaskFilter};
+use crate::jobs;
+use crate::query::{OfJob, Query};
+
+/// One task as it stands in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRow {
+    /// Its id.
+    pub id: TaskId,
+    /// The job that it belongs to, shared by the job's rows of one page.
+    pub job: Arc<Job>,
+    /// Where it is.
+    pub state: TaskState,
+    /// The name of the worker that was given it.
+    pub worker: Option<String>,
+}
+
+/// Where tasks stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Waiting,
+    Unplaced,
+    Active,
+    Ended,
+}
+
+/// A table, and which of its rows: those with one of these stages or outcomes, or all.
+#[derive(Debug)]
+struct Source {
+    table: Table,
+    codes: Option<Vec<i64>>,
+}
+
+/// Neighbouring tasks of one job in one state: a row of any of the tables.
+#[derive(Debug)]
+struct Run {
+    job: JobId,
+    range: Range<u32>,
+    state: TaskState,
+}
+
+/// The place before which a page begins, exclusive. The index may be one past the highest.
+type Cursor = (JobId, u64);
+
+/// Everything that a filter asks for, with the worker's name looked up.
+#[derive(Debug)]
+struct Scope<'a> {
+    first_job: Option<JobId>,
+    before: Option<Cursor>,
+    states: &'a [StateName],
+    worker: Option<WorkerId>,
+    of_job: OfJob<'a>,
+}
+
+/// The tasks after `after` that the filter lets through, the newest job first, the highest index first.
+pub(crate) fn page(
+    db: &Connection,
+    filter: &TaskFilter,
+    after: Option<TaskId>,
+    limit: u32,
+) -> Result<Vec<TaskRow>, Fault> {
+    let worker = match &filter.worker {
+        None => None,
+        Some(name) => match worker_id(db, name)? {
+            Some(worker) => Some(worker),
+            None => return Ok(Vec::new()),
+        },
+    };
+    let after = after.map(|task| (task.job, u64::from(task.index)));
+    let end = filter.job.map(|job| (JobId(job.0.saturating_add(1)), 0));
+    let before = after.into_iter().chain(end).min();
+    let scope = Scope { first_job: filter.job, before, states: &filter.states, worker, of_job: filter.into() };
+    rows(db, &scope, limit.min(MAX_PAGE))
+}
+
+/// One task.
+pub(crate) fn one(db: &Connection, task: TaskId) -> Result<Option<TaskRow>, Fault> {
+    let filter = TaskFilter::default();
+    let before = Some((task.job, u64::from(task.index) + 1));
+    let scope = Scope { first_job: Some(task.job), before, states: &[], worker: None, of_job: (&filter).into() };
+    Ok(rows(db, &scope, 1)?.pop().filter(|row| row.id == task))
+}
+
+fn rows(db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<TaskRow>, Fault> {
+    let mut tasks = Vec::new();
+    for source in scope.sources() {
+        tasks.extend(source.tasks(db, scope, limit)?);
+    }
+    tasks.sort_unstable_by_key(|(id, _)| Reverse(*id));
+    tasks.truncate(limit as usize);
+    let (mut jobs, mut workers) = (BTreeMap::new(), BTreeMap::new());
+    tasks.into_iter().map(|(id, state)| row(db, id, state, &mut jobs, &mut workers)).collect()
+}
+
+impl Scope<'_> {
+    /// The tables that may have tasks in the states that are asked for.
+    fn sources(&self) -> Vec<Source> {
+        let tables = [Table::Waiting, Table::Unplaced, Table::Active, Table::Ended];
+        let tables = tables.into_iter().filter(|table| self.worker.is_none() || table.has_worker());
+        tables.flat_map(|table| self.sources_in(table)).collect()
+    }
+
+    /// The ended tasks are read an outcome at a time: of each the index knows the order, of several it does not.
+    fn sources_in(&self, table: Table) -> Vec<Source> {
+        if self.states.is_empty() {
+            return vec![Source { table, codes: None }];
+        }
+        let mut codes: Vec<i64> = self.states.iter().flat_map(|state| table.codes(*state)).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        match table {
+            Table::Ended => codes.into_iter().map(|code| Source { table, codes: Some(vec![code]) }).collect(),
+            Table::Waiting | Table::Unplaced | Table::Active if codes.is_empty() => Vec::new(),
+            Table::Waiting | Table::Unplaced | Table::Active => vec![Source { table, codes: Some(codes) }],
+        }
+    }
+
+    /// The tasks of a run that come after the cursor, the highest first.
+    fn tasks(&self, run: &Run) -> impl Iterator<Item = TaskId> + use<> {
+        let end = match self.before {
+            Some((job, index)) if job == run.job => index.min(run.range.end.into()),
+            Some(_) | None => run.range.end.into(),
+        };
+        let (job, start) = (run.job, run.range.start);
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        (start..end).rev().map(move |index| job.task(index))
+    }
+}
+
+impl Table {
+    /// The name, the column that orders the rows of one job, and all columns.
+    fn columns(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Table::Waiting => ("waiting", "s.first", "s.job, s.first, s.end"),
+            Table::Unplaced => ("unplaced", "s.first", "s.job, s.first, s.end, s.at, s.outcome, s.by"),
+            Table::Active => ("active", "s.idx", ACTIVE),
+            Table::Ended => ("ended", "s.idx", ENDED),
+        }
+    }
+
+    fn has_worker(self) -> bool {
+        matches!(self, Table::Active | Table::Ended)
+    }
+
+    /// How the table's column for it writes a state; nothing if no task in the state stands there. All that
+    /// waits is in one state, which needs no column.
+    fn codes(self, state: StateName) -> Vec<i64> {
+        match self {
+            Table::Waiting => (state == StateName::Queued).then_some(0).into_iter().collect(),
+            Table::Unplaced => encode::queue_outcome_of(state).into_iter().collect(),
+            Table::Active => encode::stage_of(state).into_iter().collect(),
+            Table::Ended => encode::outcomes_of(state).to_vec(),
+        }
+    }
+
+    fn run(self, row: &Row<'_>) -> Result<Run, Fault> {
+        let (task, state) = match self {
+            Table::Waiting => {
+                return Ok(Run {
+                    job: encode::job_id(row, 0)?,
+                    range: row.get(1)?..row.get(2)?,
+                    state: TaskState::Queued,
+                });
+            }
+            Table::Unplaced => {
+                let outcome = encode::queue_outcome(row.get(4)?, row.get(5)?)?;
+                let state = TaskState::EndedInQueue { at: encode::time(row, 3)?, outcome };
+                return Ok(Run { job: encode::job_id(row, 0)?, range: row.get(1)?..row.get(2)?, state });
+            }
+            Table::Active => encode::active(row).map(|(task, active)| (task, TaskState::Active(active)))?,
+            Table::Ended => encode::ended(row).map(|(task, ended)| (task, TaskState::Ended(ended)))?,
+        };
+        Ok(Run { job: task.job, range: task.index..task.index + 1, state })
+    }
+}
+
+impl Source {
+    fn tasks(&self, db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<(TaskId, TaskState)>, Fault> {
+        let (query, select, order) = self.query(scope);
+        let runs = query.rows(db, &select, &order, limit, |row| self.table.run(row))?;
+        let tasks = runs.into_iter().flat_map(|run| scope.tasks(&run).map(move |task| (task, run.state.clone())));
+        Ok(tasks.take(limit as usize).collect())
+    }
+
+    /// The conditions, the text before them, and the order after them.
+    ///
+    /// Where a job is asked for by its name, or where its tasks may be many, the jobs are walked and their rows
+    /// looked up; else the rows are walked and their jobs looked up. `CROSS JOIN` keeps SQLite to that.
+    fn query(&self, scope: &Scope<'_>) -> (Query, String, String) {
+        let (table, key, columns) = self.table.columns();
+        let of_job = &scope.of_job;
+        let by_job = of_job.name.is_some() || (self.table == Table::Ended && !of_job.is_empty());
+        let mut query = Query::default();
+        let (from, job) = match (of_job.is_empty(), by_job) {
+            (true, _) => (format!("{table} s"), "s.job"),
+            (false, false) => (format!("{table} s CROSS JOIN jobs j"), "s.job"),
+            (false, true) => (format!("jobs j CROSS JOIN {table} s"), "j.id"),
+        };
+        if !of_job.is_empty() {
+            query.only("s.job = j.id", []);
+            of_job.add_to(&mut query);
+        }
+        if let Some(first) = scope.first_job {
+            query.only(format!("{job} >= ?"), [encode::id(first).into()]);
+        }
+        if let Some(before) = scope.before {
+            after_cursor(&mut query, by_job, key, before);
+        }
+        if let Some(worker) = scope.worker {
+            query.only("s.worker = ?", [i64::from(worker.0).into()]);
+        }
+        self.only_codes(&mut query);
+        (query, format!("SELECT {columns} FROM {from}"), format!("{job} DESC, {key} DESC"))
+    }
+
+    fn only_codes(&self, query: &mut Query) {
+        let Some(codes) = &self.codes else { return };
+        let values = codes.iter().map(|code| Value::from(*code));
+        match self.table {
+            Table::Waiting => {}
+            Table::Active => query.one_of("s.stage", values),
+            Table::Unplaced => query.one_of("s.outcome", values),
+            Table::Ended => query.one_of("s.outcome", values),
+        }
+    }
+}
+
+/// Begins behind the cursor. Both forms are bounds on an index, and skip no row by reading it.
+fn after_cursor(query: &mut Query, by_job: bool, key: &str, (job, index): Cursor) {
+    let job = Value::from(encode::id(job));
+    let index = Value::from(i64::try_from(index).unwrap_or(i64::MAX));
+    match by_job {
+        false => query.only(format!("(s.job, {key}) < (?, ?)"), [job, index]),
+        true => {
+            query.only("j.id <= ?", [job.clone()]);
+            query.only(format!("{key} < iif(j.id = ?, ?, {})", i64::MAX), [job, index]);
+        }
+    }
+}
+
+/// A task with its job and its worker's name, each read once for a page.
+fn row(
+    db: &Connection,
+    id: TaskId,
+    state: TaskState,
+    jobs: &mut BTreeMap<JobId, Arc<Job>>,
+    workers: &mut BTreeMap<WorkerId, String>,
+) -> Result<TaskRow, Fault> {
+    let job = match jobs.get(&id.job) {
+        Some(job) => job.clone(),
+        None => {
+            let job = jobs::job(db, id.job)?.ok_or_else(|| damaged(format!("task {id} has no job")))?;
+            jobs.entry(id.job).or_insert(job).clone()
+        }
+    };
+    let worker = match &state {
+        TaskState::Queued | TaskState::EndedInQueue { .. } => None,
+        TaskState::Active(active) => Some(active.attempt.worker),
+        TaskState::Ended(ended) => Some(ended.attempt.worker),
+    };
+    let worker = worker.map(|worker| worker_name(db, worker, workers)).transpose()?;
+    Ok(TaskRow { id, job, state, worker })
+}
+
+fn worker_name(db: &Connection, id: WorkerId, known: &mut BTreeMap<WorkerId, String>) -> Result<String, Fault> {
+    if let Some(name) = known.get(&id) {
+        return Ok(name.clone());
+    }
+    let mut select = db.prepare_cached("SELECT name FROM workers WHERE id = ?")?;
+    let name: Option<String> = select.query_row([id.0], |row| row.get(0)).optional()?;
+    let name = name.ok_or_else(|| damaged(format!("worker {id} is not known")))?;
+    known.insert(id, name.clone());
+    Ok(name)
+}
+
+fn worker_id(db: &Connection, name: &str) -> Result<Option<WorkerId>, Fault> {
+    let mut select = db.prepare_cached("SELECT id FROM workers WHERE name = ?")?;
+    Ok(select.query_row([name], |row| row.get(0).map(WorkerId)).optional()?)
+}

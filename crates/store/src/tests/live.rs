@@ -1,0 +1,300 @@
+//! Loading equals the live state, and listings equal the records, whatever happens to a scheduler.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sortie_engine::{
+    Admission, Draft, Effects, End, Hello, Input, JobId, Limits, Report, RequestId, Scheduler, SessionId, StateName,
+    Submission, TaskId, Time,
+};
+
+use super::model::Model;
+use super::{labels, wait};
+use crate::load::load;
+use crate::open::reading;
+use crate::{Batch, JobFilter, Reader, TaskFilter, WorkerFilter, open};
+
+/// Something that happens; the numbers choose from what there is.
+#[derive(Clone, Debug)]
+enum Action {
+    Submit { count: u32, slots: u32, priority: i32, needs: usize, name: usize, queue_timeout_ms: u64 },
+    CancelTask(usize),
+    CancelJob(usize),
+    Join { worker: usize, instance: u8 },
+    Connect(usize),
+    Disconnect(usize),
+    Leave(usize),
+    Started(usize),
+    Ended(usize, End),
+    Stale(usize, u32),
+    Admit { worker: usize, draining: bool },
+    Pass(u64),
+    Wake,
+}
+
+const NEEDS: [&str; 4] = ["", "", "zone=a", "!gpu"];
+const NAMES: [(Option<&str>, &str); 3] = [(None, ""), (Some("nightly"), "team=x,tier=1"), (Some("adhoc"), "team=y")];
+const WORKERS: [(&str, &str, u32); 4] = [("w1", "zone=a", 2), ("w2", "zone=b,gpu", 3), ("w10", "", 1), ("v", "gpu", 9)];
+
+/// A scheduler, and what a test needs to know to go on with it.
+struct Live {
+    scheduler: Scheduler,
+    effects: Effects,
+    now: Time,
+    sessions: Vec<SessionId>,
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        4 => Just(End::Exited(0)),
+        1 => any::<i32>().prop_map(End::Exited),
+        1 => (1..65).prop_map(End::Signaled),
+        1 => (1..200).prop_map(|errno| End::CouldNotStart { errno, detail: format!("exec: errno {errno}") }),
+        1 => Just(End::TimedOut),
+        1 => Just(End::Stopped),
+        1 => Just(End::WorkerStopped),
+        1 => Just(End::Refused),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let submit = (1..12u32, 1..4u32, -1..2, 0..NEEDS.len(), 0..NAMES.len(), prop_oneof![Just(50), Just(1_000_000)]);
+    prop_oneof![
+        4 => submit.prop_map(|(count, slots, priority, needs, name, queue_timeout_ms)| {
+            Action::Submit { count, slots, priority, needs, name, queue_timeout_ms }
+        }),
+        2 => any::<usize>().prop_map(Action::CancelTask),
+        1 => any::<usize>().prop_map(Action::CancelJob),
+        4 => (0..WORKERS.len(), 0..2u8).prop_map(|(worker, instance)| Action::Join { worker, instance }),
+        5 => any::<usize>().prop_map(Action::Connect),
+        1 => any::<usize>().prop_map(Action::Disconnect),
+        1 => any::<usize>().prop_map(Action::Leave),
+        6 => any::<usize>().prop_map(Action::Started),
+        6 => (any::<usize>(), end()).prop_map(|(task, end)| Action::Ended(task, end)),
+        1 => (any::<usize>(), 0..3u32).prop_map(|(task, number)| Action::Stale(task, number)),
+        1 => (0..WORKERS.len(), any::<bool>()).prop_map(|(worker, draining)| Action::Admit { worker, draining }),
+        3 => (0..40u64).prop_map(Action::Pass),
+        1 => Just(Action::Wake),
+    ]
+}
+
+fn pick<T: Clone>(from: &[T], number: usize) -> Option<T> {
+    from.get(number % from.len().max(1)).cloned()
+}
+
+impl Live {
+    fn new() -> Self {
+        let (effects, sessions) = (Effects::default(), Vec::new());
+        Live { scheduler: Scheduler::new(Limits::default()), effects, now: Time(1_700_000_000_000), sessions }
+    }
+
+    fn act(&mut self, action: Action) -> Option<()> {
+        let request = RequestId(0);
+        let input = match action {
+            Action::Submit { .. } => Input::Submit { request, submission: submission(action)? },
+            Action::CancelTask(task) => Input::CancelTask { request, task: self.any_task(task)?, by: "ann".into() },
+            Action::CancelJob(job) => Input::CancelJob { request, job: self.any_task(job)?.job, by: "bob".into() },
+            Action::Join { worker, instance } => self.join(worker, instance),
+            Action::Connect(session) => Input::Connect { request, session: pick(&self.sessions, session)? },
+            Action::Disconnect(session) => Input::Disconnect { session: pick(&self.sessions, session)? },
+            Action::Leave(session) => {
+                Input::Report { session: pick(&self.sessions, session)?, report: Report::Leaving }
+            }
+            Action::Started(task) => self.report(task, Report::Started)?,
+            Action::Ended(task, end) => self.report(task, |attempt| Report::Ended(attempt, end))?,
+            Action::Stale(task, number) => {
+                let attempt = self.any_task(task)?.attempt(number);
+                Input::Report { session: pick(&self.sessions, task)?, report: Report::Ended(attempt, End::TimedOut) }
+            }
+            Action::Admit { worker, draining } => {
+                let admission = if draining { Admission::Draining } else { Admission::Open };
+                Input::Admit { request, worker: WORKERS[worker].0.into(), admission }
+            }
+            Action::Pass(ms) => return self.pass(ms),
+            Action::Wake => {
+                self.now = self.now.max(self.scheduler.next_deadline()?);
+                Input::Wake
+            }
+        };
+        self.handle(input);
+        Some(())
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.scheduler.handle(self.now, input, &mut self.effects);
+        self.scheduler.check().expect("the invariants");
+    }
+
+    fn pass(&mut self, ms: u64) -> Option<()> {
+        self.now = self.now + Duration::from_millis(ms);
+        self.handle(Input::Wake);
+        Some(())
+    }
+
+    /// Sessions' ids have their highest bit set, which a signed column must bear.
+    fn join(&mut self, worker: usize, instance: u8) -> Input {
+        let session = SessionId(u64::MAX - self.sessions.len() as u64);
+        self.sessions.push(session);
+        let (name, labels_text, slots) = WORKERS[worker];
+        let instance = format!("{name}-{instance}");
+        let hello = Hello { name: name.into(), instance, version: "1".into(), labels: labels(labels_text), slots };
+        Input::Join { request: RequestId(0), session, hello }
+    }
+
+    /// A report on an attempt by the worker that holds it.
+    fn report(&self, task: usize, report: impl FnOnce(sortie_engine::AttemptId) -> Report) -> Option<Input> {
+        let snapshot = self.scheduler.snapshot();
+        let (task, active) = pick(&snapshot.active, task)?;
+        let worker = snapshot.workers.iter().find(|worker| worker.id == active.attempt.worker)?;
+        Some(Input::Report { session: worker.link.session()?, report: report(task.attempt(active.attempt.number)) })
+    }
+
+    fn any_task(&self, number: usize) -> Option<TaskId> {
+        let jobs = self.scheduler.snapshot().next_job.0 - 1;
+        (jobs > 0).then(|| JobId(number as u64 % jobs + 1).task(number as u32 / 16 % 12))
+    }
+}
+
+fn submission(action: Action) -> Option<Submission> {
+    let Action::Submit { count, slots, priority, needs, name, queue_timeout_ms } = action else { return None };
+    let (name, labels_text) = NAMES[name];
+    let draft = Draft {
+        slots: Some(slots),
+        priority: Some(priority),
+        selector: Some(NEEDS[needs].into()),
+        name: name.map(str::to_owned),
+        labels: labels(labels_text),
+        queue_timeout: Some(Duration::from_millis(queue_timeout_ms)),
+        ..super::line()
+    };
+    Some(Submission { spec: draft.check().expect("a spec"), count, traceparent: name.map(str::to_owned) })
+}
+
+/// All pages of a listing, a few rows at a time.
+async fn all_tasks(reader: &Reader, filter: &TaskFilter) -> Vec<crate::TaskRow> {
+    let mut rows: Vec<crate::TaskRow> = Vec::new();
+    loop {
+        let after = rows.last().map(|row| row.id);
+        let page = reader.tasks(filter.clone(), after, 5).await.expect("a page");
+        let last = page.len() < 5;
+        rows.extend(page);
+        if last {
+            assert!(rows.is_sorted_by(|a, b| a.id > b.id), "{filter:?}");
+            return rows;
+        }
+    }
+}
+
+async fn all_jobs(reader: &Reader, filter: &JobFilter) -> Vec<crate::JobRow> {
+    let mut rows: Vec<crate::JobRow> = Vec::new();
+    loop {
+        let after = rows.last().map(|row| row.job.id);
+        let page = reader.jobs(filter.clone(), after, 3).await.expect("a page");
+        let last = page.len() < 3;
+        rows.extend(page);
+        if last {
+            return rows;
+        }
+    }
+}
+
+fn filters(now: Time) -> Vec<TaskFilter> {
+    let all = TaskFilter::default();
+    let states = StateName::ALL.into_iter().map(|state| TaskFilter { states: vec![state], ..all.clone() });
+    let mut filters: Vec<TaskFilter> = states.collect();
+    let several = vec![StateName::Cancelled, StateName::Queued, StateName::Failed, StateName::Failed];
+    let team: sortie_engine::Selector = "team=x".parse().expect("a selector");
+    filters.extend([
+        all.clone(),
+        TaskFilter { states: several.clone(), ..all.clone() },
+        TaskFilter { job: Some(JobId(2)), ..all.clone() },
+        TaskFilter { job: Some(JobId(2)), name: Some("adhoc".into()), states: several.clone(), ..all.clone() },
+        TaskFilter { worker: Some("w1".into()), ..all.clone() },
+        TaskFilter { worker: Some("v".into()), states: several, ..all.clone() },
+        TaskFilter { worker: Some("v".into()), name: Some("nightly".into()), ..all.clone() },
+        TaskFilter { worker: Some("nobody".into()), ..all.clone() },
+        TaskFilter { name: Some("nightly".into()), ..all.clone() },
+        TaskFilter { selector: team.clone(), ..all.clone() },
+        TaskFilter { selector: team, job: Some(JobId(1)), worker: Some("w2".into()), ..all.clone() },
+        TaskFilter { selector: "!team".parse().expect("a selector"), ..all.clone() },
+        TaskFilter { submitted_from: Some(Time(now.0 - 50)), ..all.clone() },
+        TaskFilter { submitted_until: Some(Time(now.0 - 50)), ..all },
+    ]);
+    filters
+}
+
+async fn check_reads(reader: &Reader, model: &Model, now: Time) {
+    for filter in filters(now) {
+        assert_eq!(all_tasks(reader, &filter).await, model.tasks(&filter), "{filter:?}");
+        let TaskFilter { job, states, worker, name, selector, submitted_from, submitted_until } = filter;
+        if job.is_none() && worker.is_none() {
+            let filter = JobFilter { states, name, selector, submitted_from, submitted_until };
+            assert_eq!(all_jobs(reader, &filter).await, model.jobs(&filter), "{filter:?}");
+        }
+    }
+    for row in model.tasks(&TaskFilter::default()) {
+        let past = row.job.id.task(row.job.submission.count);
+        assert_eq!(reader.task(past).await, Ok(None));
+        assert_eq!(reader.task(row.id).await, Ok(Some(row)));
+    }
+    for row in model.jobs(&JobFilter::default()) {
+        assert_eq!(reader.job(row.job.id).await, Ok(Some(row)));
+    }
+    let states = vec!["connected".to_owned(), "leaving".to_owned()];
+    let labelled = WorkerFilter { states: vec![], selector: "gpu".parse().expect("a selector") };
+    for filter in [WorkerFilter::default(), WorkerFilter { states, ..WorkerFilter::default() }, labelled] {
+        let rows = model.workers(&filter);
+        assert_eq!(reader.workers(filter.clone(), None, 2).await.expect("a page"), rows[..rows.len().min(2)]);
+        for (i, row) in rows.iter().enumerate() {
+            let name = row.worker.hello.name.clone();
+            assert_eq!(reader.worker(&name).await, Ok(Some(row.clone())));
+            assert_eq!(reader.workers(filter.clone(), Some(name), 9).await.expect("a page"), rows[i + 1..]);
+        }
+    }
+}
+
+fn run(batches: Vec<Vec<Action>>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (writer, reader, _) = open(dir.path()).expect("a store");
+    let db = reading(&dir.path().join("sortie.db")).expect("a connection");
+    let (mut live, mut model) = (Live::new(), Model::default());
+    for batch in batches {
+        for action in batch {
+            live.act(action);
+        }
+        let records = std::mem::take(&mut live.effects).records;
+        records.iter().for_each(|record| model.apply(record));
+        super::commit(&writer, records);
+        let snapshot = load(&db).expect("a snapshot");
+        assert_eq!(snapshot, live.scheduler.snapshot());
+        let restored = Scheduler::restore(Limits::default(), snapshot.clone());
+        restored.check().expect("the invariants");
+        assert_eq!(restored.snapshot(), snapshot);
+    }
+    wait(check_reads(&reader, &model, live.now));
+    drop(db);
+    wait(writer.close()).expect("a close");
+    let (writer, _, snapshot) = open(dir.path()).expect("a store");
+    assert_eq!(snapshot, live.scheduler.snapshot());
+    recover(&writer, dir.path(), snapshot, live.now);
+}
+
+/// What a new process makes of the state is a batch like any other.
+fn recover(writer: &crate::Writer, dir: &std::path::Path, snapshot: sortie_engine::Snapshot, now: Time) {
+    let mut effects = Effects::default();
+    let scheduler = Scheduler::recover(Limits::default(), snapshot, now, &mut effects);
+    wait(writer.commit(Batch { records: effects.records, outputs: vec![] })).expect("a commit");
+    let db = reading(&dir.join("sortie.db")).expect("a connection");
+    assert_eq!(load(&db).expect("a snapshot"), scheduler.snapshot());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_loaded_is_what_was_live(
+        batches in prop::collection::vec(prop::collection::vec(action(), 1..8), 1..24),
+    ) {
+        run(batches);
+    }
+}

@@ -1,0 +1,210 @@
+//! Starting a command, and saying what is wrong when it cannot be started.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::Access;
+use rustix::io::Errno;
+use sortie_engine::Command;
+use sortie_wire::node::StartOrder;
+use tokio::net::unix::pipe::Sender;
+
+use crate::capture::Capture;
+use crate::environment::{self, Variables};
+use crate::group::Group;
+use crate::workspace::{AttemptDir, Workspace};
+
+/// How often a script is tried that another thread's child still holds open for writing.
+const BUSY_TRIES: u32 = 8;
+
+/// How long the first wait between these tries is; each is twice the one before.
+const BUSY_WAIT: Duration = Duration::from_millis(1);
+
+/// The longest first line of a script that the system reads, in bytes (Linux' `BINPRM_BUF_SIZE`).
+const SHEBANG_BYTES: u64 = 256;
+
+const SHELL: &str = "/bin/sh";
+
+/// A command that has been started.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) group: Arc<Group>,
+    pub(crate) capture: Capture,
+    /// Its standard input, and what is to be written there.
+    pub(crate) stdin: Option<(Sender, String)>,
+    pub(crate) dir: AttemptDir,
+}
+
+/// A command that could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub(crate) struct SpawnError {
+    pub(crate) errno: i32,
+    pub(crate) detail: String,
+}
+
+/// What `execve` is given, and where.
+struct Plan {
+    program: PathBuf,
+    arguments: Vec<String>,
+    variables: Variables,
+    cwd: PathBuf,
+}
+
+/// Starts an attempt's command in a directory and a process group of its own. It blocks.
+///
+/// # Errors
+/// What could not be done, in words for the one who wrote the command; nothing of the attempt is left then.
+pub(crate) fn spawn(
+    workspace: &Workspace,
+    worker: &str,
+    order: StartOrder,
+    traceparent: Option<&str>,
+) -> Result<Spawned, SpawnError> {
+    let dir = workspace
+        .create(order.attempt)
+        .map_err(|error| SpawnError::new(&error, format!("the attempt's directory cannot be made: {error}")))?;
+    match spawn_in(&dir, worker, &order, traceparent) {
+        Ok((group, capture, stdin)) => Ok(Spawned { group, capture, stdin: stdin.zip(order.stdin), dir }),
+        Err(error) => {
+            dir.remove();
+            Err(error)
+        }
+    }
+}
+
+impl SpawnError {
+    /// An error that the system has told, with what it means here.
+    pub(crate) fn new(error: &io::Error, detail: impl Into<String>) -> Self {
+        SpawnError { errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()), detail: detail.into() }
+    }
+}
+
+type Pipes = (Arc<Group>, Capture, Option<Sender>);
+
+fn spawn_in(
+    dir: &AttemptDir,
+    worker: &str,
+    order: &StartOrder,
+    traceparent: Option<&str>,
+) -> Result<Pipes, SpawnError> {
+    let plan = plan(dir, worker, order, traceparent)?;
+    let stdin = if order.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+    let child = try_spawn(&mut plan.process(stdin)).map_err(|error| plan.diagnose(&error))?;
+    watch(child).map_err(|error| SpawnError::new(&error, format!("the command cannot be watched: {error}")))
+}
+
+fn plan(dir: &AttemptDir, worker: &str, order: &StartOrder, traceparent: Option<&str>) -> Result<Plan, SpawnError> {
+    let work = dir.work();
+    let variables = environment::variables(order, worker, traceparent, &work);
+    let cwd = order.cwd.as_ref().map_or(work, PathBuf::from);
+    let (program, arguments) = match &order.command {
+        Command::Line(line) => (SHELL.into(), vec![SHELL.to_owned(), "-c".to_owned(), line.clone()]),
+        Command::Argv(argv) => (find(argv, &variables, &cwd)?, argv.clone()),
+        Command::Script(text) => {
+            let failed = |error| SpawnError::new(&error, format!("the script cannot be written: {error}"));
+            let path = dir.write_script(text).map_err(failed)?;
+            let name = path.to_string_lossy().into_owned();
+            (path, vec![name])
+        }
+    };
+    Ok(Plan { program, arguments, variables, cwd })
+}
+
+fn find(argv: &[String], variables: &Variables, cwd: &Path) -> Result<PathBuf, SpawnError> {
+    let program = argv.first().map_or("", String::as_str);
+    let path = variables.get(OsStr::new("PATH"));
+    environment::find(program, path, cwd).map_err(|errno| {
+        let problem = if errno == Errno::ACCESS { "may not be executed" } else { "is not in PATH" };
+        SpawnError::new(&errno.into(), format!("the program {program:?} {problem}"))
+    })
+}
+
+/// Another thread's child has every descriptor of this process until it executes its program, and so may have this
+/// one's script open for writing.
+fn try_spawn(process: &mut Process) -> io::Result<Child> {
+    let busy = Some(Errno::TXTBSY.raw_os_error());
+    for wait in (0..BUSY_TRIES).map(|i| BUSY_WAIT * 2_u32.pow(i)) {
+        match process.spawn() {
+            Err(error) if error.raw_os_error() == busy => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+    process.spawn()
+}
+
+fn watch(mut child: Child) -> io::Result<Pipes> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // From here on the group's end is certain: whoever drops it kills it.
+    let group = Arc::new(Group::new(child));
+    let missing = || io::Error::from(Errno::PIPE);
+    let capture = Capture::new(stdout.ok_or_else(missing)?.into(), stderr.ok_or_else(missing)?.into())?;
+    let stdin = stdin.map(|stdin| Sender::from_owned_fd(OwnedFd::from(stdin))).transpose()?;
+    Ok((group, capture, stdin))
+}
+
+impl Plan {
+    /// The program is a path and nothing is run between fork and exec, so that the standard library takes
+    /// `posix_spawn`, which copies no page tables.
+    fn process(&self, stdin: Stdio) -> Process {
+        let mut process = Process::new(&self.program);
+        process
+            .arg0(self.arguments.first().map_or("", String::as_str))
+            .args(self.arguments.iter().skip(1))
+            .env_clear()
+            .envs(&self.variables)
+            .current_dir(&self.cwd)
+            .process_group(0)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        process
+    }
+
+    /// The system says only that something is missing or forbidden: looks for what it is.
+    fn diagnose(&self, error: &io::Error) -> SpawnError {
+        let cwd = self.cwd.display();
+        let detail = match std::fs::metadata(&self.cwd) {
+            Err(problem) => format!("the working directory {cwd} cannot be used: {}", text(&problem)),
+            Ok(found) if !found.is_dir() => format!("the working directory {cwd} is not a directory"),
+            Ok(_) if rustix::fs::access(&self.cwd, Access::EXEC_OK).is_err() => {
+                format!("the working directory {cwd} may not be entered")
+            }
+            Ok(_) => self.diagnose_program(error),
+        };
+        SpawnError::new(error, detail)
+    }
+
+    fn diagnose_program(&self, error: &io::Error) -> String {
+        let name = self.arguments.first().map_or("", String::as_str);
+        if error.kind() != io::ErrorKind::NotFound || !self.program.exists() {
+            return format!("the program {name:?} cannot be executed: {}", text(error));
+        }
+        match interpreter(&self.program) {
+            Some(interpreter) => format!("the interpreter {interpreter:?} of {name:?} cannot be found"),
+            None => format!("the program {name:?} is there, but its loader cannot be found"),
+        }
+    }
+}
+
+/// What a script's first line names, as the system reads it: a carriage return belongs to the name.
+fn interpreter(script: &Path) -> Option<String> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(script).ok()?.take(SHEBANG_BYTES)).read_until(b'\n', &mut line).ok()?;
+    let line = String::from_utf8_lossy(line.strip_prefix(b"#!")?).into_owned();
+    line.trim_matches([' ', '\t', '\n']).split([' ', '\t']).next().map(str::to_owned)
+}
+
+/// The system's words, without the number that the standard library adds.
+fn text(error: &io::Error) -> impl Display {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

@@ -1,0 +1,115 @@
+//! Every end is told apart, and told truly.
+
+use anyhow::Result;
+use sortie_tests::{Cluster, eventually, json};
+
+#[tokio::test]
+async fn by_itself_or_by_a_signal() -> Result<()> {
+    let cluster = Cluster::with_worker(2).await?;
+    let done = cluster.http.run_line("true").await?;
+    assert_eq!((&done["state"], &done["outcome"]), (&json!("succeeded"), &json!({"kind": "exited", "code": 0})));
+    let failed = cluster.http.run_line("exit 3").await?;
+    assert_eq!((&failed["state"], &failed["outcome"]), (&json!("failed"), &json!({"kind": "exited", "code": 3})));
+    let killed = cluster.http.run_line("kill -9 $$").await?;
+    assert_eq!((&killed["state"], &killed["outcome"]), (&json!("failed"), &json!({"kind": "signaled", "signal": 9})));
+    assert_eq!(killed["attempts"][0]["worker"], "w1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    for (spec, errno) in [
+        (json!({"argv": ["no-such-program"]}), 2),
+        (json!({"argv": ["/etc/passwd"]}), 13),
+        (json!({"cmd": "true", "cwd": "/no/such/directory"}), 2),
+        (json!({"script": "#!/no/such/interpreter\n"}), 2),
+    ] {
+        let task = cluster.http.run(&spec).await?;
+        assert_eq!(task["state"], "failed", "{task}");
+        assert_eq!(task["outcome"]["kind"], "could_not_start", "{task}");
+        assert_eq!(task["outcome"]["errno"], errno, "{task}");
+        assert!(task.get("started_at").is_none(), "{task}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_timeout_keeps_the_output() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    let task = cluster.http.run(&json!({"cmd": "echo before; sleep 60", "timeout": "200ms"})).await?;
+    assert_eq!((&task["state"], &task["outcome"]), (&json!("timed_out"), &json!({"kind": "timed_out"})));
+    assert_eq!(cluster.http.output(&task, "stdout").await?, "before\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_ignores_term_is_killed_after_the_grace() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    let spec = json!({"cmd": "trap '' TERM; echo $$; while :; do sleep 0.05; done", "timeout": "100ms", "kill_grace": "200ms"});
+    let task = cluster.http.run(&spec).await?;
+    assert_eq!(task["state"], "timed_out");
+    let pid = cluster.http.output(&task, "stdout").await?;
+    assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "{pid} is gone when the end is told");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_while_queued_is_at_once() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let id = cluster.http.submit(&json!({"cmd": "true"})).await?;
+    let cancelled = cluster.http.post(&format!("/v1/tasks/{id}/cancel"), &json!({})).await?;
+    assert_eq!((cancelled.status, &cancelled.json["state"]), (200, &json!("cancelled")));
+    let outcome = json!({"kind": "cancelled", "by": "127.0.0.1", "confirmed": true});
+    assert_eq!(cancelled.json["outcome"], outcome);
+    let again = cluster.http.post(&format!("/v1/tasks/{id}/cancel"), &json!({})).await?;
+    assert_eq!((again.status, again.json), (200, cancelled.json), "cancelling again changes nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_while_running_stops_the_processes() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    let file = cluster.path("pids");
+    let cmd = format!("sleep 600 & echo $$ $! > {}; wait", file.display());
+    let id = cluster.http.submit(&json!({"cmd": cmd})).await?;
+    eventually("the command runs", async || Ok(std::fs::read_to_string(&file).is_ok_and(|pids| pids.ends_with('\n'))))
+        .await?;
+    let answer = cluster.http.post(&format!("/v1/tasks/{id}/cancel"), &json!({})).await?;
+    assert!(["cancelling", "cancelled"].contains(&answer.json["state"].as_str().unwrap_or_default()), "{answer:?}");
+    let task = cluster.task_is(&id, "cancelled").await?;
+    assert_eq!(task["outcome"]["confirmed"], true);
+    for pid in std::fs::read_to_string(&file)?.split_whitespace() {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists(), "{pid} is gone");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_whole() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    let id = cluster.http.submit_job(&json!({"cmd": "sleep 600", "count": 1000})).await?;
+    cluster.task_is(&format!("{id}.0"), "running").await?;
+    cluster.http.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await?;
+    let job = cluster.http.wait_job(&id).await?;
+    assert_eq!((&job["state"], &job["counts"]), (&json!("cancelled"), &json!({"cancelled": 1000})));
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_too_long_expires() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let task = cluster.http.run(&json!({"cmd": "true", "queue_timeout": "50ms"})).await?;
+    assert_eq!((&task["state"], &task["outcome"]), (&json!("expired"), &json!({"kind": "expired"})));
+    assert_eq!(task["attempts"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_left_in_the_background_is_gone_too() -> Result<()> {
+    let cluster = Cluster::with_worker(1).await?;
+    let task = cluster.http.run_line("sleep 600 & echo $!").await?;
+    assert_eq!(task["state"], "succeeded");
+    let pid = cluster.http.output(&task, "stdout").await?;
+    eventually("it is gone", async || Ok(!std::path::Path::new(&format!("/proc/{}/exe", pid.trim())).exists())).await
+}
