@@ -82,8 +82,14 @@ impl Cluster {
     /// When it cannot start.
     pub async fn start_master(&mut self) -> Result<()> {
         let (stop, runtime) = (CancellationToken::new(), runtime()?);
-        let started = runtime.spawn(Master::start(self.config.clone(), "test".to_owned(), stop.clone()));
-        let master = started.await??;
+        let started = runtime.spawn(Master::start(self.config.clone(), "test".to_owned(), stop.clone())).await?;
+        let master = match started {
+            Ok(master) => master,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(error.into());
+            }
+        };
         self.config.http_addr = master.http_addr();
         self.config.grpc_addr = master.grpc_addr();
         self.http = Client::new(master.http_addr())?;
@@ -101,10 +107,13 @@ impl Cluster {
     }
 
     /// Ends the master as SIGKILL does.
-    pub fn kill_master(&mut self) {
-        if let Some(master) = self.master.take() {
-            master.kill();
-        }
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill_master(&mut self) -> Result<()> {
+        let master = self.master.take().context("the master does not run")?;
+        // Its port and its store are free once everything of it has been dropped.
+        Ok(tokio::task::spawn_blocking(|| master.runtime.shutdown_timeout(PATIENCE)).await?)
     }
 
     /// Starts a worker and waits until it is connected.

@@ -1,7 +1,9 @@
 //! Masters and workers that end and come back.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use sortie_tests::{Cluster, json};
+use sortie_wire::pb;
+use sortie_wire::pb::task_service_client::TaskServiceClient;
 
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_kill() -> Result<()> {
@@ -11,7 +13,7 @@ async fn what_was_acknowledged_outlives_a_kill() -> Result<()> {
         ids.push(cluster.http.submit(&json!({"cmd": "true"})).await?);
     }
     let array = cluster.http.submit_job(&json!({"cmd": "true", "count": 30})).await?;
-    cluster.kill_master();
+    cluster.kill_master().await?;
     cluster.start_master().await?;
     let listed = cluster.http.get("/v1/tasks?state=queued&limit=1000").await?;
     assert_eq!(listed.json["tasks"].as_array().map(Vec::len), Some(50));
@@ -30,7 +32,7 @@ async fn a_worker_finds_its_master_again() -> Result<()> {
     let mut cluster = Cluster::with_worker(2).await?;
     let running = cluster.http.submit(&json!({"cmd": "sleep 600"})).await?;
     cluster.task_is(&running, "running").await?;
-    cluster.kill_master();
+    cluster.kill_master().await?;
     cluster.start_master().await?;
     let lost = cluster.task_is(&running, "lost").await?;
     assert_eq!(lost["outcome"], json!({"kind": "lost", "started": "yes", "reason": "master_restarted"}));
@@ -56,13 +58,12 @@ async fn a_master_that_is_stopped_says_so() -> Result<()> {
     let mut cluster = Cluster::with_worker(1).await?;
     let id = cluster.http.submit(&json!({"cmd": "sleep 600"})).await?;
     cluster.task_is(&id, "running").await?;
-    let waiter = tokio::spawn({
-        let http = cluster.http.clone();
-        async move { http.get(&format!("/v1/tasks/{id}?wait=60s")).await }
-    });
+    let mut client = TaskServiceClient::connect(cluster.grpc_url()).await?;
+    let mut watch = client.watch_task(pb::WatchTaskRequest { id }).await?.into_inner();
+    assert!(watch.message().await?.is_some(), "the watch is under way");
     cluster.stop_master().await?;
-    let answer = waiter.await??;
-    assert_eq!(answer.status, 503, "a request that waits is told: {answer:?}");
+    let status = watch.message().await.err().context("the watch ends")?;
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
     assert!(cluster.http.get("/healthz").await.is_err(), "the port is closed");
     cluster.start_master().await?;
     cluster.worker_is("w1", "connected").await

@@ -78,6 +78,10 @@ impl<S: Send + Sync> FromRequest<S> for Json {
 impl Json {
     /// Reads the body as `T`; a field that does not fit is named.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, Rejection> {
+        // A struct can be read from an array too, by the order of its fields, which nobody can mean here.
+        if !self.0.is_object() {
+            return Err(FieldError::new("", "the body must be a JSON object").into());
+        }
         serde_path_to_error::deserialize(self.0).map_err(|error| {
             let pointer: String = error.path().iter().filter_map(token).collect();
             FieldError::new(pointer, error.inner().to_string()).into()
