@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{SessionId, TaskId, WorkerId};
+use crate::id::{AttemptId, SessionId, TaskId, WorkerId};
 use crate::labels::Labels;
 use crate::spec::Needs;
 use crate::time::Time;
@@ -82,6 +82,8 @@ pub(crate) struct Member {
     pub(crate) worker: Worker,
     pub(crate) used: u32,
     pub(crate) held: BTreeSet<TaskId>,
+    /// Attempts that the master has given up and the worker has not said to be gone, with the slots they take.
+    pub(crate) given_up: BTreeMap<AttemptId, u32>,
 }
 
 /// All workers that ever joined, with the indices that find them fast.
@@ -122,7 +124,9 @@ impl Member {
     /// The slots that a new task could take.
     pub(crate) fn free(&self) -> u32 {
         match (self.worker.link, self.worker.admission) {
-            (Link::Connected { .. }, Admission::Open) => self.worker.hello.slots.saturating_sub(self.used),
+            (Link::Connected { .. }, Admission::Open) => {
+                self.worker.hello.slots.saturating_sub(self.used + self.given_up.values().sum::<u32>())
+            }
             (Link::Joining { .. } | Link::Leaving { .. } | Link::Gone { .. }, _) | (_, Admission::Draining) => 0,
         }
     }
@@ -139,7 +143,7 @@ impl Fleet {
         let id = worker.id;
         self.names.insert(worker.hello.name.clone(), id);
         self.sessions.extend(worker.link.session().map(|session| (session, id)));
-        self.members.insert(id, Member { worker, used: 0, held: BTreeSet::new() });
+        self.members.insert(id, Member { worker, used: 0, held: BTreeSet::new(), given_up: BTreeMap::new() });
         self.update(id, |_| ());
     }
 

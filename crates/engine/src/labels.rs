@@ -56,7 +56,7 @@ impl FromStr for Selector {
     type Err = LabelError;
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
-        if text.trim().is_empty() {
+        if text.trim_matches(' ').is_empty() {
             return Ok(Selector::default());
         }
         let mut requirements = text.split(',').map(requirement).collect::<Result<Vec<_>, _>>()?;
@@ -117,7 +117,7 @@ pub fn check_labels(labels: &Labels) -> Result<(), LabelError> {
 }
 
 fn requirement(text: &str) -> Result<Requirement, LabelError> {
-    let text = text.trim();
+    let text = text.trim_matches(' ');
     if let Some((key, value)) = text.split_once("!=") {
         return Ok(Requirement::Differs(checked_key(key)?, checked_value(value)?));
     }
@@ -131,13 +131,13 @@ fn requirement(text: &str) -> Result<Requirement, LabelError> {
 }
 
 fn checked_key(key: &str) -> Result<String, LabelError> {
-    check_key(key.trim())?;
-    Ok(key.trim().to_owned())
+    check_key(key.trim_matches(' '))?;
+    Ok(key.trim_matches(' ').to_owned())
 }
 
 fn checked_value(value: &str) -> Result<String, LabelError> {
-    check_value(value.trim())?;
-    Ok(value.trim().to_owned())
+    check_value(value.trim_matches(' '))?;
+    Ok(value.trim_matches(' ').to_owned())
 }
 
 fn check_key(key: &str) -> Result<(), LabelError> {

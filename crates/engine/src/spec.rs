@@ -13,8 +13,8 @@ pub const MAX_ARGUMENTS_BYTES: usize = 1024 * 1024;
 pub const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
 /// The longest standard input, in bytes.
 pub const MAX_STDIN_BYTES: usize = 1024 * 1024;
-/// The longest name of a job, in bytes.
-pub const MAX_NAME_BYTES: usize = 200;
+/// The longest name of a job, in characters.
+pub const MAX_NAME_CHARS: usize = 200;
 /// The longest path of a working directory, in bytes: Linux' `PATH_MAX`.
 pub const MAX_PATH_BYTES: usize = 4096;
 /// The most tasks in one job.
@@ -205,9 +205,9 @@ fn checked_command(
 
 fn check_command(command: &Command, errors: &mut Vec<FieldError>) {
     match command {
-        Command::Line(line) if line.trim().is_empty() => errors.push(FieldError::new("/cmd", "is empty")),
+        Command::Line(line) if is_blank(line) => errors.push(FieldError::new("/cmd", "is empty")),
         Command::Line(line) => check_text("/cmd", line, MAX_ARGUMENT_BYTES, errors),
-        Command::Script(script) if script.trim().is_empty() => errors.push(FieldError::new("/script", "is empty")),
+        Command::Script(script) if is_blank(script) => errors.push(FieldError::new("/script", "is empty")),
         Command::Script(script) if !script.starts_with("#!") => errors.push(FieldError::new(
             "/script",
             "does not begin with a #! line; write one, such as #!/bin/sh, or use cmd for a shell line",
@@ -227,9 +227,16 @@ fn check_command(command: &Command, errors: &mut Vec<FieldError>) {
     }
 }
 
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || (c.is_control() && c != '\0'))
+}
+
 fn check_texts(draft: &Draft, errors: &mut Vec<FieldError>) {
     if let Some(name) = &draft.name {
-        check_text("/name", name, MAX_NAME_BYTES, errors);
+        check_text("/name", name, usize::MAX, errors);
+        if name.chars().count() > MAX_NAME_CHARS {
+            errors.push(FieldError::new("/name", format!("is longer than {MAX_NAME_CHARS} characters")));
+        }
     }
     if let Some(cwd) = &draft.cwd {
         check_text("/cwd", cwd, MAX_PATH_BYTES, errors);

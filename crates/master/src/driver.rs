@@ -77,10 +77,14 @@ impl Driver {
                 }
             };
             let mut round = Round::default();
-            self.take(first, &mut round);
+            // What is due comes before what has just arrived, however late the driver wakes.
+            self.scheduler.handle(self.clock.now(), Input::Wake, &mut round.effects);
+            if let Some(first) = first {
+                self.take(first, &mut round);
+            }
             while round.replies.len() + round.outputs.len() < MAX_BATCH {
                 let Ok(message) = messages.try_recv() else { break };
-                self.take(Some(message), &mut round);
+                self.take(message, &mut round);
             }
             self.finish(round).await?;
         }
@@ -90,13 +94,12 @@ impl Driver {
         self.writer.close().await
     }
 
-    /// Lets the scheduler decide about one message, or about the time that has passed.
-    fn take(&mut self, message: Option<Message>, round: &mut Round) {
+    /// Lets the scheduler decide about one message.
+    fn take(&mut self, message: Message, round: &mut Round) {
         let now = self.clock.now();
         let input = match message {
-            None => Input::Wake,
-            Some(Message::Ask(ask, reply)) => ask.into_input(round.request(reply)),
-            Some(Message::Connect { session, orders, reply }) => {
+            Message::Ask(ask, reply) => ask.into_input(round.request(reply)),
+            Message::Connect { session, orders, reply } => {
                 let request = round.request(reply);
                 self.scheduler.handle(now, Input::Connect { request, session }, &mut round.effects);
                 // A second stream for a session must not take the first one's place.
@@ -105,22 +108,22 @@ impl Driver {
                 }
                 return;
             }
-            Some(Message::Report { session, report, output }) => {
+            Message::Report { session, report, output } => {
                 if let (sortie_engine::Report::Ended(attempt, _), Some(output)) = (&report, output) {
                     // What a stale attempt wrote must not replace what the live one writes.
                     round.outputs.extend(self.scheduler.holds(session, *attempt).then_some((*attempt, output)));
                 }
                 Input::Report { session, report }
             }
-            Some(Message::Disconnect { session }) => {
+            Message::Disconnect { session } => {
                 self.sessions.remove(&session);
                 Input::Disconnect { session }
             }
-            Some(Message::Explain { task, reply }) => {
+            Message::Explain { task, reply } => {
                 _ = reply.send(self.scheduler.explain(task));
                 return;
             }
-            Some(Message::Watch { job, reply }) => {
+            Message::Watch { job, reply } => {
                 _ = reply.send(self.watch(job));
                 return;
             }

@@ -3,6 +3,7 @@
 mod extract;
 mod health;
 mod jobs;
+mod openapi;
 mod problem;
 mod query;
 mod tasks;
@@ -34,7 +35,7 @@ const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
         description = "Runs commands on a fleet of machines.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(jobs::SubmitJob))
+    components(schemas(crate::api::Problem, crate::api::FieldProblem))
 )]
 struct Document;
 
@@ -47,12 +48,13 @@ pub(crate) async fn serve(listener: TcpListener, service: Service) -> std::io::R
 
 /// The OpenAPI 3.1 document of the HTTP interface.
 #[must_use]
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+pub fn openapi() -> serde_json::Value {
+    openapi::refine(documented().into_openapi())
 }
 
 fn router(service: Service) -> Router {
     let (router, document) = documented().split_for_parts();
+    let document = openapi::refine(document);
     router
         .route("/openapi.json", axum::routing::get(async || axum::Json(document)))
         .fallback(unknown_route)

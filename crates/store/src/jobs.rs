@@ -1,5 +1,7 @@
 //! Listing jobs, and how many of their tasks are in each state.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -21,18 +23,23 @@ pub struct JobRow {
     pub ended: Option<Time>,
 }
 
+const LIVE: &str = "j.ended IS NULL";
+const BEGUN: &str = "j.succeeded + j.failed + j.timed_out + j.cancelled + j.lost + j.expired > 0";
+const HELD: &str = "EXISTS (SELECT 1 FROM active a WHERE a.job = j.id)";
+
 /// Jobs that one index finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     Any,
-    Live,
+    /// Live jobs none of whose tasks has left the queue.
+    Queued,
+    /// Live jobs of whose tasks workers hold some.
+    Held,
+    /// Live jobs of whose tasks some have ended.
+    Begun,
     Successful,
     Unsuccessful,
 }
-
-/// Whether any task of a live job has left the queue.
-const BEGUN: &str = "(j.succeeded + j.failed + j.timed_out + j.cancelled + j.lost + j.expired > 0 \
-    OR EXISTS (SELECT 1 FROM active a WHERE a.job = j.id))";
 
 /// The jobs after `after` that the filter lets through, the newest first.
 pub(crate) fn page(
@@ -47,7 +54,9 @@ pub(crate) fn page(
         let select = format!("SELECT {JOB} FROM jobs j CROSS JOIN specs x");
         jobs.extend(query(class, filter, after).rows(db, &select, "j.id DESC", limit, encode::job)?);
     }
-    jobs.sort_unstable_by_key(|(job, _, _)| std::cmp::Reverse(job.id));
+    jobs.sort_unstable_by_key(|(job, _, _)| Reverse(job.id));
+    // A job of which some tasks are held and some have ended is found as both.
+    jobs.dedup_by_key(|(job, _, _)| job.id);
     jobs.truncate(limit as usize);
     jobs.into_iter().map(|(job, tally, ended)| row(db, job, tally, ended)).collect()
 }
@@ -70,27 +79,22 @@ fn find(db: &Connection, id: JobId) -> Result<Option<(Job, Tally, Option<Time>)>
 }
 
 /// The classes that have jobs in the states that are asked for.
-fn classes(states: &[StateName]) -> Vec<Class> {
-    if states.is_empty() {
-        return vec![Class::Any];
+fn classes(states: &[StateName]) -> BTreeSet<Class> {
+    match states.is_empty() {
+        true => [Class::Any].into(),
+        false => states.iter().flat_map(|state| classes_of(*state)).copied().collect(),
     }
-    let mut classes: Vec<Class> = Vec::new();
-    for class in states.iter().filter_map(|state| class_of(*state)) {
-        if !classes.contains(&class) {
-            classes.push(class);
-        }
-    }
-    classes
 }
 
-/// The class of the jobs in a state; some states are only a task's.
-fn class_of(state: StateName) -> Option<Class> {
+/// The classes of the jobs in a state; some states are only a task's.
+fn classes_of(state: StateName) -> &'static [Class] {
     match state {
-        StateName::Queued | StateName::Running => Some(Class::Live),
-        StateName::Assigned | StateName::Cancelling => None,
-        StateName::Succeeded => Some(Class::Successful),
+        StateName::Queued => &[Class::Queued],
+        StateName::Running => &[Class::Held, Class::Begun],
+        StateName::Assigned | StateName::Cancelling => &[],
+        StateName::Succeeded => &[Class::Successful],
         StateName::Failed | StateName::TimedOut | StateName::Cancelled | StateName::Lost | StateName::Expired => {
-            Some(Class::Unsuccessful)
+            &[Class::Unsuccessful]
         }
     }
 }
@@ -100,14 +104,15 @@ fn query(class: Class, filter: &JobFilter, after: Option<JobId>) -> Query {
     query.only("x.job = j.id", []);
     match class {
         Class::Any => {}
-        Class::Live => query.only("j.ended IS NULL", []),
+        Class::Queued => query.only(format!("{LIVE} AND NOT {BEGUN} AND NOT {HELD}"), []),
+        Class::Held => query.only(format!("{LIVE} AND j.id IN (SELECT job FROM active)"), []),
+        Class::Begun => query.only(format!("{LIVE} AND {BEGUN}"), []),
         Class::Successful => query.only("j.ended IS NOT NULL AND j.succeeded = j.count", []),
-        Class::Unsuccessful => query.only("j.ended IS NOT NULL AND j.succeeded < j.count", []),
-    }
-    let of_class = filter.states.iter().filter(|state| class_of(**state) == Some(class));
-    let states: Vec<String> = of_class.filter_map(|state| in_state(*state)).collect();
-    if !states.is_empty() {
-        query.only(format!("({})", states.join(" OR ")), []);
+        Class::Unsuccessful => {
+            query.only("j.ended IS NOT NULL AND j.succeeded < j.count", []);
+            let worst: Vec<String> = filter.states.iter().filter_map(|state| worst(*state)).collect();
+            query.only(format!("({})", worst.join(" OR ")), []);
+        }
     }
     if let Some(after) = after {
         query.only("j.id < ?", [encode::id(after).into()]);
@@ -116,8 +121,8 @@ fn query(class: Class, filter: &JobFilter, after: Option<JobId>) -> Query {
     query
 }
 
-/// What tells a state from the others of its class. Says what [`Counts::state`] says.
-fn in_state(state: StateName) -> Option<String> {
+/// What tells the ends of unsuccessful jobs apart. Says what [`Tally::worst`] says.
+fn worst(state: StateName) -> Option<String> {
     const WORST_FIRST: [(StateName, &str); 5] = [
         (StateName::Failed, "j.failed"),
         (StateName::TimedOut, "j.timed_out"),
@@ -125,12 +130,6 @@ fn in_state(state: StateName) -> Option<String> {
         (StateName::Expired, "j.expired"),
         (StateName::Cancelled, "j.cancelled"),
     ];
-    match state {
-        StateName::Queued => return Some(format!("NOT {BEGUN}")),
-        StateName::Running => return Some(BEGUN.to_owned()),
-        StateName::Succeeded | StateName::Assigned | StateName::Cancelling => return None,
-        StateName::Failed | StateName::TimedOut | StateName::Lost | StateName::Expired | StateName::Cancelled => {}
-    }
     let at = WORST_FIRST.iter().position(|(name, _)| *name == state)?;
     let worse: String = WORST_FIRST[..at].iter().map(|(_, column)| format!(" AND {column} = 0")).collect();
     Some(format!("({} > 0{worse})", WORST_FIRST[at].1))
@@ -160,4 +159,35 @@ fn count_held(db: &Connection, job: JobId, counts: &mut Counts) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::open::{own, reading};
+
+    fn plan(db: &Connection, class: Class) -> String {
+        let filter = JobFilter { states: StateName::ALL.to_vec(), ..JobFilter::default() };
+        let query = query(class, &filter, Some(JobId(9)));
+        query.plan(db, "SELECT j.id FROM jobs j CROSS JOIN specs x", "j.id DESC")
+    }
+
+    #[test]
+    fn each_class_has_its_index() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let owned = own(dir.path()).expect("a directory");
+        let db = reading(&owned.path).expect("a connection");
+        let indices = [
+            (Class::Any, "PRIMARY KEY"),
+            (Class::Queued, "jobs_live"),
+            (Class::Held, "PRIMARY KEY"),
+            (Class::Begun, "jobs_begun"),
+            (Class::Successful, "PRIMARY KEY"),
+            (Class::Unsuccessful, "jobs_unsuccessful"),
+        ];
+        for (class, index) in indices {
+            let plan = plan(&db, class);
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{class:?}: {plan}");
+        }
+    }
 }

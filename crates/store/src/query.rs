@@ -45,7 +45,7 @@ impl Query {
     }
 
     /// The text of `select … WHERE … order LIMIT ?`.
-    pub(crate) fn sql(&self, select: &str, order: &str) -> String {
+    fn sql(&self, select: &str, order: &str) -> String {
         let conditions = match self.conditions.is_empty() {
             true => "TRUE".to_owned(),
             false => self.conditions.join(" AND "),
@@ -65,6 +65,17 @@ impl Query {
         let mut statement = db.prepare_cached(&self.sql(select, order))?;
         self.values.push(i64::from(limit).into());
         statement.query_and_then(params_from_iter(self.values), decode)?.collect()
+    }
+}
+
+#[cfg(test)]
+impl Query {
+    /// How SQLite would go about it, for tests of what a listing costs.
+    pub(crate) fn plan(mut self, db: &Connection, select: &str, order: &str) -> String {
+        let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", self.sql(select, order))).expect("a plan");
+        self.values.push(1.into());
+        let lines = explain.query_map(params_from_iter(self.values), |row| row.get::<_, String>(3)).expect("a plan");
+        lines.collect::<Result<Vec<_>, _>>().expect("a plan").join("; ")
     }
 }
 

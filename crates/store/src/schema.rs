@@ -34,6 +34,8 @@ CREATE TABLE jobs (
     ended       INTEGER
 ) STRICT;
 CREATE INDEX jobs_live ON jobs (id) WHERE ended IS NULL;
+CREATE INDEX jobs_begun ON jobs (id)
+    WHERE ended IS NULL AND succeeded + failed + timed_out + cancelled + lost + expired > 0;
 CREATE INDEX jobs_unsuccessful ON jobs (id) WHERE ended IS NOT NULL AND succeeded < count;
 CREATE INDEX jobs_by_name ON jobs (name) WHERE name IS NOT NULL;
 
@@ -92,7 +94,7 @@ CREATE TABLE ended (
     PRIMARY KEY (job, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ended_by_outcome ON ended (outcome, job, idx);
-CREATE INDEX ended_by_worker ON ended (worker, job, idx);
+CREATE INDEX ended_by_worker ON ended (worker, outcome, job, idx);
 
 CREATE TABLE workers (
     id       INTEGER PRIMARY KEY,

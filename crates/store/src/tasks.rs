@@ -4,7 +4,7 @@
 //! page. So a page costs what the page costs, and an array of a million tasks that wait is one row of one table.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ enum Table {
 #[derive(Debug)]
 struct Source {
     table: Table,
-    codes: Option<Vec<i64>>,
+    codes: Option<BTreeSet<i64>>,
 }
 
 /// Neighbouring tasks of one job in one state: a row of any of the tables.
@@ -116,17 +116,16 @@ impl Scope<'_> {
         tables.flat_map(|table| self.sources_in(table)).collect()
     }
 
-    /// The ended tasks are read an outcome at a time: of each the index knows the order, of several it does not.
+    /// The rows of a table that may be asked for. Ended tasks of some states or of a worker are read an outcome
+    /// at a time: of each outcome an index knows the order, of several together it does not.
     fn sources_in(&self, table: Table) -> Vec<Source> {
-        if self.states.is_empty() {
-            return vec![Source { table, codes: None }];
-        }
-        let mut codes: Vec<i64> = self.states.iter().flat_map(|state| table.codes(*state)).collect();
-        codes.sort_unstable();
-        codes.dedup();
+        let states = if self.states.is_empty() { &StateName::ALL } else { self.states };
+        let codes: BTreeSet<i64> = states.iter().flat_map(|state| table.codes(*state)).collect();
+        let all = self.states.is_empty() && self.worker.is_none();
         match table {
-            Table::Ended => codes.into_iter().map(|code| Source { table, codes: Some(vec![code]) }).collect(),
-            Table::Waiting | Table::Unplaced | Table::Active if codes.is_empty() => Vec::new(),
+            _ if all => vec![Source { table, codes: None }],
+            Table::Ended => codes.into_iter().map(|code| Source { table, codes: Some([code].into()) }).collect(),
+            _ if codes.is_empty() => Vec::new(),
             Table::Waiting | Table::Unplaced | Table::Active => vec![Source { table, codes: Some(codes) }],
         }
     }
@@ -207,10 +206,11 @@ impl Source {
         let of_job = &scope.of_job;
         let by_job = of_job.name.is_some() || (self.table == Table::Ended && !of_job.is_empty());
         let mut query = Query::default();
+        let rows = format!("{table} s {}", self.index(scope));
         let (from, job) = match (of_job.is_empty(), by_job) {
-            (true, _) => (format!("{table} s"), "s.job"),
-            (false, false) => (format!("{table} s CROSS JOIN jobs j"), "s.job"),
-            (false, true) => (format!("jobs j CROSS JOIN {table} s"), "j.id"),
+            (true, _) => (rows, "s.job"),
+            (false, false) => (format!("{rows} CROSS JOIN jobs j"), "s.job"),
+            (false, true) => (format!("jobs j CROSS JOIN {rows}"), "j.id"),
         };
         if !of_job.is_empty() {
             query.only("s.job = j.id", []);
@@ -229,14 +229,23 @@ impl Source {
         (query, format!("SELECT {columns} FROM {from}"), format!("{job} DESC, {key} DESC"))
     }
 
+    /// The index that has the rows that are asked for in the order of the listing; else the table itself has.
+    fn index(&self, scope: &Scope<'_>) -> &'static str {
+        match (self.table, scope.worker, &self.codes) {
+            (Table::Active, Some(_), _) => "INDEXED BY active_by_worker",
+            (Table::Ended, Some(_), _) => "INDEXED BY ended_by_worker",
+            (Table::Ended, None, Some(_)) => "INDEXED BY ended_by_outcome",
+            (Table::Waiting | Table::Unplaced | Table::Active | Table::Ended, _, _) => "",
+        }
+    }
+
     fn only_codes(&self, query: &mut Query) {
         let Some(codes) = &self.codes else { return };
         let values = codes.iter().map(|code| Value::from(*code));
         match self.table {
             Table::Waiting => {}
             Table::Active => query.one_of("s.stage", values),
-            Table::Unplaced => query.one_of("s.outcome", values),
-            Table::Ended => query.one_of("s.outcome", values),
+            Table::Unplaced | Table::Ended => query.one_of("s.outcome", values),
         }
     }
 }
@@ -292,4 +301,49 @@ fn worker_name(db: &Connection, id: WorkerId, known: &mut BTreeMap<WorkerId, Str
 fn worker_id(db: &Connection, name: &str) -> Result<Option<WorkerId>, Fault> {
     let mut select = db.prepare_cached("SELECT id FROM workers WHERE name = ?")?;
     Ok(select.query_row([name], |row| row.get(0).map(WorkerId)).optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::open::{own, reading};
+    use sortie_engine::Time;
+
+    fn plan(db: &Connection, source: &Source, scope: &Scope<'_>) -> String {
+        let (query, select, order) = source.query(scope);
+        query.plan(db, &select, &order)
+    }
+
+    /// Every listing that there can be is read through an index in its own order, from its cursor on. A sort would
+    /// cost what the array costs, and so would a walk that begins before the cursor or anew for each job.
+    #[test]
+    fn no_plan_sorts_or_walks_what_it_need_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let owned = own(dir.path()).expect("a directory");
+        let db = reading(&owned.path).expect("a connection");
+        let all = TaskFilter::default;
+        let of_jobs = [
+            all(),
+            TaskFilter { name: Some("n".into()), ..all() },
+            TaskFilter { submitted_from: Some(Time(1)), submitted_until: Some(Time(2)), ..all() },
+            TaskFilter { selector: "a".parse().expect("a selector"), ..all() },
+        ];
+        for of_job in &of_jobs {
+            for choice in 0..16 {
+                let chosen = |bit: u32| choice >> bit & 1 == 1;
+                let scope = Scope {
+                    first_job: chosen(0).then_some(JobId(1)),
+                    before: chosen(1).then_some((JobId(1), 5)),
+                    states: if chosen(2) { &StateName::ALL } else { &[] },
+                    worker: chosen(3).then_some(WorkerId(1)),
+                    of_job: of_job.into(),
+                };
+                for source in scope.sources() {
+                    let plan = plan(&db, &source, &scope);
+                    let walks = plan.contains("SCAN s") && (chosen(0) || chosen(1) || !plan.starts_with("SCAN s"));
+                    assert!(!plan.contains("TEMP B-TREE") && !walks, "{source:?} {scope:?}: {plan}");
+                }
+            }
+        }
+    }
 }

@@ -129,7 +129,9 @@ impl Driver {
             self.on_step(attempt, step);
         }
         self.outbox.clear();
-        self.spans.clear();
+        for span in std::mem::take(&mut self.spans).into_values() {
+            span.record("outcome", "session_ended");
+        }
     }
 
     /// Waits for one thing to happen and deals with it. Nothing is lost if it is dropped.

@@ -15,13 +15,13 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub(crate) type Variables = BTreeMap<OsString, OsString>;
 
 /// Puts a command's variables together; nothing of the worker's own is among them.
-pub(crate) fn variables(order: &StartOrder, worker: &str, traceparent: Option<&str>, work: &Path) -> Variables {
+pub(crate) fn variables(order: &StartOrder, worker: &str, traceparent: Option<&str>, dir: &Path) -> Variables {
     let task = order.attempt.task;
     let mut variables = Variables::new();
     let mut set = |key: &str, value: &OsStr| variables.insert(key.into(), value.into());
     set("PATH", PATH.as_ref());
-    set("HOME", work.as_ref());
-    set("TMPDIR", work.as_ref());
+    set("HOME", dir.as_ref());
+    set("TMPDIR", dir.as_ref());
     set("LANG", "C.UTF-8".as_ref());
     for (key, value) in &order.env {
         set(key, value.as_ref());

@@ -118,8 +118,8 @@ async fn finish(spawned: Spawned) -> Reached {
     drop(feed);
     let exit = group.reap().map(exit).map_err(untold);
     // What was written before the exit is in the pipes already, and is read before anything that may come later.
-    let rest = futures_util::future::join(capture.read_to_end(), group.gone());
-    _ = tokio::time::timeout(LINGER, rest).await;
+    let lingering = tokio::time::timeout(LINGER, capture.read_to_end());
+    _ = futures_util::future::join(lingering, group.gone()).await;
     _ = tokio::task::spawn_blocking(move || dir.remove()).await;
     Reached::Ended(exit, capture.into_output())
 }

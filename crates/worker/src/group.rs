@@ -18,8 +18,10 @@ use tokio::io::unix::AsyncFd;
 /// How often the leader is looked at where the system cannot tell of its exit.
 const EXIT_POLL: Duration = Duration::from_millis(20);
 
-/// How often a group is looked at that was killed and is still going.
+/// How often a group is looked at that was killed and is still going, and for how long: one that is gone may leave
+/// zombies behind, which are not ours and may never be waited for.
 const GONE_POLL: Duration = Duration::from_millis(1);
+const GONE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A process group whose leader this process has started. Dropped too early, it is killed.
 #[derive(Debug)]
@@ -90,13 +92,15 @@ impl Group {
         }
     }
 
-    /// Waits until a group that has been reaped has no process left.
+    /// Waits until a group that has been reaped has no process left, but not for ever.
     pub(crate) async fn gone(&self) {
-        // Its number may be another's by now, which is no harm: nothing is sent, and the caller waits no longer than
-        // it would for one of ours.
-        while rustix::process::test_kill_process_group(self.id) != Err(Errno::SRCH) {
-            tokio::time::sleep(GONE_POLL).await;
-        }
+        // Its number may be another's by now, which does no harm: nothing is sent.
+        let gone = async {
+            while rustix::process::test_kill_process_group(self.id) != Err(Errno::SRCH) {
+                tokio::time::sleep(GONE_POLL).await;
+            }
+        };
+        _ = tokio::time::timeout(GONE_TIMEOUT, gone).await;
     }
 
     fn has_exited(&self) -> bool {
@@ -108,7 +112,14 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
-        if let Err(error) = rustix::process::kill_process_group(self.id, signal) {
+        let group = rustix::process::kill_process_group(self.id, signal);
+        // A leader can move to another group; nobody gets TERM twice for that.
+        let sent = if signal == Signal::KILL || group == Err(Errno::SRCH) {
+            rustix::process::kill_process(self.id, signal)
+        } else {
+            group
+        };
+        if let Err(error) = sent {
             tracing::warn!(group = self.id.as_raw_pid(), ?signal, %error, "a command cannot be signalled");
         }
     }
@@ -153,10 +164,14 @@ mod tests {
 
     use super::*;
 
-    fn group(watch: impl FnOnce(Pid) -> Watch) -> Group {
-        let child = Command::new("/bin/sleep").arg("300").process_group(0).spawn().expect("a process");
-        let id = Pid::from_child(&child);
-        Group { id, leader: Mutex::new(Leader::Unreaped(child)), watch: watch(id) }
+    fn sleeper() -> Command {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("300");
+        command
+    }
+
+    fn leader() -> Child {
+        sleeper().process_group(0).spawn().expect("a process")
     }
 
     async fn is_killed_and_reaped_once(group: Group) {
@@ -171,13 +186,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_exit_is_told_by_a_pidfd() {
-        let group = group(Watch::new);
+        let group = Group::new(leader());
         assert!(matches!(group.watch, Watch::Pidfd(_)));
         is_killed_and_reaped_once(group).await;
     }
 
     #[tokio::test]
     async fn an_exit_is_found_without_a_pidfd() {
-        is_killed_and_reaped_once(group(|_| Watch::Poll)).await;
+        let child = leader();
+        let (id, leader) = (Pid::from_child(&child), Mutex::new(Leader::Unreaped(child)));
+        is_killed_and_reaped_once(Group { id, leader, watch: Watch::Poll }).await;
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_not_in_its_group_is_killed_too() {
+        is_killed_and_reaped_once(Group::new(sleeper().spawn().expect("a process"))).await;
     }
 }

@@ -51,6 +51,9 @@ pub(crate) struct SpawnError {
     pub(crate) detail: String,
 }
 
+/// This end of a command.
+type Pipes = (Arc<Group>, Capture, Option<Sender>);
+
 /// What `execve` is given, and where.
 struct Plan {
     program: PathBuf,
@@ -88,8 +91,6 @@ impl SpawnError {
     }
 }
 
-type Pipes = (Arc<Group>, Capture, Option<Sender>);
-
 fn spawn_in(
     dir: &AttemptDir,
     worker: &str,
@@ -99,13 +100,13 @@ fn spawn_in(
     let plan = plan(dir, worker, order, traceparent)?;
     let stdin = if order.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
     let child = try_spawn(&mut plan.process(stdin)).map_err(|error| plan.diagnose(&error))?;
-    watch(child).map_err(|error| SpawnError::new(&error, format!("the command cannot be watched: {error}")))
+    watch(child)
+        .map_err(|error| SpawnError::new(&error, format!("the command was killed, for it cannot be watched: {error}")))
 }
 
 fn plan(dir: &AttemptDir, worker: &str, order: &StartOrder, traceparent: Option<&str>) -> Result<Plan, SpawnError> {
-    let work = dir.work();
-    let variables = environment::variables(order, worker, traceparent, &work);
-    let cwd = order.cwd.as_ref().map_or(work, PathBuf::from);
+    let variables = environment::variables(order, worker, traceparent, dir.path());
+    let cwd = order.cwd.as_ref().map_or(dir.path().to_owned(), PathBuf::from);
     let (program, arguments) = match &order.command {
         Command::Line(line) => (SHELL.into(), vec![SHELL.to_owned(), "-c".to_owned(), line.clone()]),
         Command::Argv(argv) => (find(argv, &variables, &cwd)?, argv.clone()),

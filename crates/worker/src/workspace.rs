@@ -1,7 +1,7 @@
 //! The worker's directory: its lock, and a directory for each attempt.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(crate) struct Workspace {
     attempts: PathBuf,
 }
 
-/// One attempt's directory: an empty `work` for the command to run in and, beside it, its `script` if it is one.
+/// An attempt's own place: the empty directory for its command to run in and, beside it, its script if it is one.
 #[derive(Debug)]
 pub(crate) struct AttemptDir(PathBuf);
 
@@ -45,51 +45,53 @@ pub(crate) fn open(data_dir: &Path) -> Result<(Workspace, Lock), Error> {
 }
 
 impl Workspace {
-    /// Makes an attempt's directory.
+    /// Makes an attempt's directory: just one, for that is the dearest part of a short command after the command.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn create(&self, attempt: AttemptId) -> io::Result<AttemptDir> {
-        let dir = AttemptDir(self.attempts.join(format!("{}.{}", attempt.task, attempt.number)));
-        make_private(&dir.0)?;
-        make_private(&dir.work()).inspect_err(|_| dir.remove())?;
-        Ok(dir)
+        let dir = self.attempts.join(format!("{}.{}", attempt.task, attempt.number));
+        make_private(&dir)?;
+        Ok(AttemptDir(dir))
     }
 }
 
 impl AttemptDir {
     /// The directory that belongs to the command.
-    pub(crate) fn work(&self) -> PathBuf {
-        self.0.join("work")
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
-    /// Writes a script beside the working directory, and says where.
+    /// Writes a script beside the directory, and says where.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn write_script(&self, text: &str) -> io::Result<PathBuf> {
-        let path = self.0.join("script");
+        let path = self.script();
         let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&path)?;
         file.write_all(text.as_bytes())?;
         Ok(path)
     }
 
-    /// Removes the directory and all that is in it; what cannot be removed is left for the next start.
+    /// Removes the directory with all that is in it, and the script.
     pub(crate) fn remove(&self) {
-        if let Err(error) = remove_tree(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "an attempt's directory cannot be removed");
-        }
+        remove_or_leave(&self.0);
+        remove_or_leave(&self.script());
+    }
+
+    fn script(&self) -> PathBuf {
+        self.0.with_added_extension("script")
     }
 }
 
-/// Makes sure that there is a directory with nothing in it; what cannot be removed is passed over.
+/// Makes sure that there is a directory with nothing in it.
 fn clear(attempts: &Path) -> io::Result<()> {
     match make_private(attempts) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         other => return other,
     }
     for entry in fs::read_dir(attempts)? {
-        AttemptDir(entry?.path()).remove();
+        remove_or_leave(&entry?.path());
     }
     Ok(())
 }
@@ -98,10 +100,27 @@ fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(PRIVATE).create(path)
 }
 
+/// What cannot be removed is left for the next start.
+fn remove_or_leave(path: &Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(path = %path.display(), %error, "what an attempt left cannot be removed");
+    }
+}
+
+/// Removes whatever is there; an empty directory, which is what most commands leave, in one call.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => remove_tree(path),
+        other => other,
+    }
+}
+
 /// Commands make directories read-only (Go's module cache is), out of which nobody but root can remove anything.
 fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             open_tree(path)?;
             fs::remove_dir_all(path)
         }
@@ -147,10 +166,11 @@ mod tests {
         let attempt = JobId(1).task(2).attempt(3);
         let (workspace, lock) = open(dir.path()).expect("a workspace");
         let left = workspace.create(attempt).expect("an attempt's directory");
-        fs::write(left.work().join("file"), "x").expect("a file");
+        left.write_script("#!/bin/true").expect("a script");
+        fs::write(left.path().join("file"), "x").expect("a file");
         workspace.create(attempt).expect_err("it is there");
         drop((workspace, lock));
         let (workspace, _lock) = open(dir.path()).expect("a workspace");
-        workspace.create(attempt).expect("it is gone");
+        assert_eq!(fs::read_dir(&workspace.attempts).expect("a directory").count(), 0);
     }
 }

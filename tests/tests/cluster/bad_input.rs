@@ -41,6 +41,8 @@ async fn fields_that_cannot_be_are_named() -> Result<()> {
         assert_problem(&answer, 422, &["/count"]);
     }
     assert_eq!(cluster.http.get("/v1/tasks").await?.json["tasks"], json!([]), "nothing was submitted");
+    let whole = cluster.http.post("/v1/jobs", &json!({"cmd": "true", "count": 3.0, "priority": -2.0})).await?;
+    assert_eq!((whole.status, &whole.json["count"]), (201, &json!(3)), "3.0 is 3");
     Ok(())
 }
 

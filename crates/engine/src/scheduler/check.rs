@@ -57,8 +57,9 @@ impl Scheduler {
             if (member.used, &member.held) != (used, &tasks) {
                 return Err(format!("worker {} counts {} slots, its attempts {used}", worker.id, member.used));
             }
-            if used > worker.hello.slots || (used > 0 && worker.link.session().is_none()) {
-                return Err(format!("worker {worker:?} holds {used} slots"));
+            let taken = used + member.given_up.values().sum::<u32>();
+            if taken > worker.hello.slots || (taken > 0 && worker.link.session().is_none()) {
+                return Err(format!("{taken} slots are taken of worker {worker:?}"));
             }
         }
         match held.into_keys().next() {

@@ -49,6 +49,7 @@ impl Scheduler {
         let Some(member) = self.fleet.by_session(session) else { return };
         let (id, held) = (member.worker.id, member.held.clone());
         self.set_link(id, Link::Gone { since: now }, effects);
+        self.fleet.update(id, |member| member.given_up.clear());
         for task in held {
             let Some(active) = self.active.get(&task) else { continue };
             let outcome = cut_off(active, LostReason::SessionEnded);
@@ -110,6 +111,7 @@ impl Scheduler {
     fn ended(&mut self, now: Time, session: SessionId, attempt: AttemptId, end: End, effects: &mut Effects) {
         let Some(active) = self.held(session, attempt) else {
             effects.stale_reports += 1;
+            self.take_back(now, session, attempt, effects);
             return;
         };
         let outcome = outcome(active, end);
@@ -147,12 +149,24 @@ impl Scheduler {
         effects.records.push(Record::Worker(worker));
     }
 
-    /// Ends a task whose attempt the master gives up.
+    /// Ends a task whose attempt the master gives up. Its room stays taken until the worker says that it is gone:
+    /// a worker with a command that cannot be killed must not be handed the whole queue.
     pub(super) fn give_up(&mut self, now: Time, task: TaskId, reason: LostReason, effects: &mut Effects) {
         let Some(active) = self.active.get(&task) else { return };
+        let Some(live) = self.jobs.get(&task.job) else { return };
+        let (attempt, slots) = (task.attempt(active.attempt.number), live.job.spec().needs.slots);
         self.order_stop(task, active, effects);
         let outcome = cut_off(active, reason);
-        self.end_task(now, task, outcome, effects);
+        let Some(worker) = self.release(now, task, outcome, effects) else { return };
+        self.fleet.update(worker, |member| member.given_up.insert(attempt, slots));
+    }
+
+    /// Gives away the room of an attempt that was given up, now that its worker says that it is gone.
+    fn take_back(&mut self, now: Time, session: SessionId, attempt: AttemptId, effects: &mut Effects) {
+        let Some(id) = self.fleet.by_session(session).map(|member| member.worker.id) else { return };
+        if self.fleet.update(id, |member| member.given_up.remove(&attempt)).flatten().is_some() {
+            self.fill_worker(now, id, effects);
+        }
     }
 }
 

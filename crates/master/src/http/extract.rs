@@ -31,7 +31,7 @@ pub(crate) struct Id<T>(pub(crate) T);
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// Answer at the end, but no later than after this time, to 5m; at once if absent.
-    #[param(example = "30s", pattern = "^[1-9][0-9]?s$")]
+    #[param(example = "30s", pattern = "^[1-9][0-9]{0,2}(ms|s)$")]
     wait: Option<String>,
 }
 
@@ -70,8 +70,9 @@ impl<S: Send + Sync> FromRequest<S> for Json {
                 413 => Rejection::new(413, "too_large", "the body is too large; 8 MiB is the most"),
                 status => Rejection::new(status, "unreadable", rejection.body_text()),
             })?;
-        let parsed = serde_json::from_slice(&body);
-        parsed.map(Json).map_err(|error| Rejection::new(400, "malformed", format!("the body is not JSON: {error}")))
+        let parsed: Result<Value, _> = serde_json::from_slice(&body);
+        let malformed = |error| Rejection::new(400, "malformed", format!("the body is not JSON: {error}"));
+        parsed.map(with_whole_numbers).map(Json).map_err(malformed)
     }
 }
 
@@ -87,6 +88,18 @@ impl Json {
             FieldError::new(pointer, error.inner().to_string()).into()
         })
     }
+}
+
+/// JSON knows one kind of number: a field that is `3.0` is 3.
+fn with_whole_numbers(mut body: Value) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    for field in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+        let whole = field.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
+        if let Some(whole) = whole.filter(|_| field.is_f64()) {
+            *field = Value::from(whole as i64);
+        }
+    }
+    body
 }
 
 /// One step of a path, as a token of a JSON pointer.

@@ -17,13 +17,13 @@ pub(super) struct Health {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It is well.", body = Health)))]
 pub(super) async fn live() -> Answer<Health> {
     Answer(Health { status: "ok" })
 }
 
 /// Whether the master takes work: the scheduler and the store answer.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Health), ReadProblems))]
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It is well.", body = Health), ReadProblems))]
 pub(super) async fn ready(State(service): State<Service>) -> Result<Answer<Health>, Rejection> {
     service.ready().await?;
     Ok(Answer(Health { status: "ok" }))

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use sortie_engine::{FieldError, JobId};
-use utoipa::ToSchema;
 
 use super::extract::{Id, Json, Params, Wait};
 use super::problem::{OneProblems, ReadProblems, Rejection, SubmitProblems};
@@ -17,20 +16,9 @@ use crate::api::{Job, JobPage, ListQuery, Spec};
 use crate::service::Service;
 use crate::view;
 
-/// The fields of a task, and `count`: how many tasks share them.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its documentation is used")]
-pub(super) struct SubmitJob {
-    /// How many tasks; each has its index in `SORTIE_INDEX`. 1 if absent.
-    #[schema(minimum = 1, maximum = 10_000_000)]
-    count: Option<u32>,
-    #[serde(flatten)]
-    spec: Spec,
-}
-
 /// Submit an array of tasks that share a spec.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", params(Wait), request_body = SubmitJob,
-    responses((status = 201, body = Job, headers(("location" = String))), SubmitProblems))]
+#[utoipa::path(post, operation_id = "submit_job", path = "/v1/jobs", tag = "jobs", params(Wait), request_body = Spec,
+    responses((status = 201, description = "It is on disk.", body = Job, headers(("location" = String))), SubmitProblems))]
 pub(super) async fn submit(
     State(service): State<Service>,
     headers: HeaderMap,
@@ -56,8 +44,8 @@ fn take_count(body: &mut Value) -> Result<Option<u32>, FieldError> {
 }
 
 /// List jobs, the newest first.
-#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(ListQuery),
-    responses((status = 200, body = JobPage), ReadProblems))]
+#[utoipa::path(get, operation_id = "list_jobs", path = "/v1/jobs", tag = "jobs", params(ListQuery),
+    responses((status = 200, description = "A page.", body = JobPage), ReadProblems))]
 pub(super) async fn list(
     State(service): State<Service>,
     Params(query): Params<ListQuery>,
@@ -68,8 +56,8 @@ pub(super) async fn list(
 }
 
 /// Get one job, with how many of its tasks are in each state; with `wait`, when all have ended.
-#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path), Wait),
-    responses((status = 200, body = Job), OneProblems))]
+#[utoipa::path(get, operation_id = "get_job", path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path), Wait),
+    responses((status = 200, description = "The job.", body = Job), OneProblems))]
 pub(super) async fn get(
     State(service): State<Service>,
     Id(id): Id<JobId>,
@@ -83,8 +71,8 @@ pub(super) async fn get(
 }
 
 /// Cancel every task of a job that has not ended; the job as it is then.
-#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path)),
-    responses((status = 200, body = Job), OneProblems))]
+#[utoipa::path(post, operation_id = "cancel_job", path = "/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, description = "The job.", body = Job), OneProblems))]
 pub(super) async fn cancel(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

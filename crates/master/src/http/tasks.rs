@@ -39,8 +39,8 @@ pub(super) enum Stream {
 }
 
 /// Submit one task, as the tutorial did; the same as `POST /v1/tasks`.
-#[utoipa::path(post, path = "/tasks", tag = "tasks", params(Wait), request_body = Spec,
-    responses((status = 201, body = Task, headers(("location" = String))), SubmitProblems))]
+#[utoipa::path(post, operation_id = "submit_task_short", path = "/tasks", tag = "tasks", params(Wait), request_body = Spec,
+    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String))), SubmitProblems))]
 pub(super) async fn submit_short(
     service: State<Service>,
     headers: HeaderMap,
@@ -51,8 +51,8 @@ pub(super) async fn submit_short(
 }
 
 /// Submit one task. The answer comes when the task is on disk; with `wait`, when it has ended.
-#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", params(Wait), request_body = Spec,
-    responses((status = 201, body = Task, headers(("location" = String))), SubmitProblems))]
+#[utoipa::path(post, operation_id = "submit_task", path = "/v1/tasks", tag = "tasks", params(Wait), request_body = Spec,
+    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String))), SubmitProblems))]
 pub(super) async fn submit(
     State(service): State<Service>,
     headers: HeaderMap,
@@ -72,8 +72,8 @@ pub(super) async fn submit(
 }
 
 /// List tasks, the newest first.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListQuery),
-    responses((status = 200, body = TaskPage), ReadProblems))]
+#[utoipa::path(get, operation_id = "list_tasks", path = "/v1/tasks", tag = "tasks", params(ListQuery),
+    responses((status = 200, description = "A page.", body = TaskPage), ReadProblems))]
 pub(super) async fn list(
     State(service): State<Service>,
     Params(query): Params<ListQuery>,
@@ -84,8 +84,8 @@ pub(super) async fn list(
 }
 
 /// Get one task, whole; with `wait`, when it has ended.
-#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path), Wait),
-    responses((status = 200, body = Task), OneProblems))]
+#[utoipa::path(get, operation_id = "get_task", path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path), Wait),
+    responses((status = 200, description = "The task.", body = Task), OneProblems))]
 pub(super) async fn get(
     State(service): State<Service>,
     Id(id): Id<TaskId>,
@@ -99,8 +99,8 @@ pub(super) async fn get(
 }
 
 /// Get what a task wrote, once it has ended. `Sortie-Dropped-Bytes` says how much of it was not kept.
-#[utoipa::path(get, path = "/v1/tasks/{id}/output", tag = "tasks", params(("id" = String, Path), OutputQuery),
-    responses((status = 200, body = [u8], content_type = "application/octet-stream",
+#[utoipa::path(get, operation_id = "read_output", path = "/v1/tasks/{id}/output", tag = "tasks", params(("id" = String, Path), OutputQuery),
+    responses((status = 200, description = "The bytes, as they were written.", body = [u8], content_type = "application/octet-stream",
         headers(("sortie-dropped-bytes" = u64))), OneProblems))]
 pub(super) async fn output(
     State(service): State<Service>,
@@ -123,8 +123,8 @@ pub(super) async fn output(
 }
 
 /// Why a task is not running.
-#[utoipa::path(get, path = "/v1/tasks/{id}/why", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, body = Explanation), OneProblems))]
+#[utoipa::path(get, operation_id = "explain_task", path = "/v1/tasks/{id}/why", tag = "tasks", params(("id" = String, Path)),
+    responses((status = 200, description = "The reason.", body = Explanation), OneProblems))]
 pub(super) async fn why(State(service): State<Service>, Id(id): Id<TaskId>) -> Result<Answer<Explanation>, Rejection> {
     let explanation = match service.explain(id).await? {
         Some(explanation) => view::explanation(id, &explanation),
@@ -134,8 +134,8 @@ pub(super) async fn why(State(service): State<Service>, Id(id): Id<TaskId>) -> R
 }
 
 /// Cancel a task; the task as it is then. Cancelling again, or after the end, changes nothing.
-#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, body = Task), OneProblems))]
+#[utoipa::path(post, operation_id = "cancel_task", path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path)),
+    responses((status = 200, description = "The task.", body = Task), OneProblems))]
 pub(super) async fn cancel(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

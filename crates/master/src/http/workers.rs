@@ -30,8 +30,8 @@ pub(super) struct WorkersQuery {
 }
 
 /// List workers, by name.
-#[utoipa::path(get, path = "/v1/workers", tag = "workers", params(WorkersQuery),
-    responses((status = 200, body = WorkerPage), ReadProblems))]
+#[utoipa::path(get, operation_id = "list_workers", path = "/v1/workers", tag = "workers", params(WorkersQuery),
+    responses((status = 200, description = "A page.", body = WorkerPage), ReadProblems))]
 pub(super) async fn list(
     State(service): State<Service>,
     Params(query): Params<WorkersQuery>,
@@ -45,15 +45,15 @@ pub(super) async fn list(
 }
 
 /// Get one worker.
-#[utoipa::path(get, path = "/v1/workers/{name}", tag = "workers", params(("name" = String, Path)),
-    responses((status = 200, body = Worker), OneProblems))]
+#[utoipa::path(get, operation_id = "get_worker", path = "/v1/workers/{name}", tag = "workers", params(("name" = String, Path)),
+    responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
 pub(super) async fn get(State(service): State<Service>, Path(name): Path<String>) -> Result<Answer<Worker>, Rejection> {
     Ok(Answer(Worker::from(&service.worker(&name).await?)))
 }
 
 /// Give a worker no new tasks; it finishes those that it holds.
-#[utoipa::path(post, path = "/v1/workers/{name}/drain", tag = "workers", params(("name" = String, Path)),
-    responses((status = 200, body = Worker), OneProblems))]
+#[utoipa::path(post, operation_id = "drain_worker", path = "/v1/workers/{name}/drain", tag = "workers", params(("name" = String, Path)),
+    responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
 pub(super) async fn drain(
     State(service): State<Service>,
     Path(name): Path<String>,
@@ -62,8 +62,8 @@ pub(super) async fn drain(
 }
 
 /// Give a worker new tasks again.
-#[utoipa::path(post, path = "/v1/workers/{name}/undrain", tag = "workers", params(("name" = String, Path)),
-    responses((status = 200, body = Worker), OneProblems))]
+#[utoipa::path(post, operation_id = "undrain_worker", path = "/v1/workers/{name}/undrain", tag = "workers", params(("name" = String, Path)),
+    responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
 pub(super) async fn undrain(
     State(service): State<Service>,
     Path(name): Path<String>,

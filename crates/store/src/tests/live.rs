@@ -178,8 +178,8 @@ async fn all_tasks(reader: &Reader, filter: &TaskFilter) -> Vec<crate::TaskRow> 
         let page = reader.tasks(filter.clone(), after, 5).await.expect("a page");
         let last = page.len() < 5;
         rows.extend(page);
+        assert!(rows.is_sorted_by(|a, b| a.id > b.id), "{filter:?}");
         if last {
-            assert!(rows.is_sorted_by(|a, b| a.id > b.id), "{filter:?}");
             return rows;
         }
     }
@@ -192,6 +192,7 @@ async fn all_jobs(reader: &Reader, filter: &JobFilter) -> Vec<crate::JobRow> {
         let page = reader.jobs(filter.clone(), after, 3).await.expect("a page");
         let last = page.len() < 3;
         rows.extend(page);
+        assert!(rows.is_sorted_by(|a, b| a.job.id > b.job.id), "{filter:?}");
         if last {
             return rows;
         }
@@ -267,9 +268,7 @@ fn run(batches: Vec<Vec<Action>>) {
         super::commit(&writer, records);
         let snapshot = load(&db).expect("a snapshot");
         assert_eq!(snapshot, live.scheduler.snapshot());
-        let restored = Scheduler::restore(Limits::default(), snapshot.clone());
-        restored.check().expect("the invariants");
-        assert_eq!(restored.snapshot(), snapshot);
+        assert_eq!(Scheduler::restore(Limits::default(), snapshot.clone()).snapshot(), snapshot);
     }
     wait(check_reads(&reader, &model, live.now));
     drop(db);
@@ -283,6 +282,7 @@ fn run(batches: Vec<Vec<Action>>) {
 fn recover(writer: &crate::Writer, dir: &std::path::Path, snapshot: sortie_engine::Snapshot, now: Time) {
     let mut effects = Effects::default();
     let scheduler = Scheduler::recover(Limits::default(), snapshot, now, &mut effects);
+    scheduler.check().expect("the invariants");
     wait(writer.commit(Batch { records: effects.records, outputs: vec![] })).expect("a commit");
     let db = reading(&dir.join("sortie.db")).expect("a connection");
     assert_eq!(load(&db).expect("a snapshot"), scheduler.snapshot());

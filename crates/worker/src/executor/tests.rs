@@ -211,7 +211,7 @@ async fn the_environment_is_clean() {
     let text = String::from_utf8(bench.run(order).await.expect("a start").1.stdout.bytes).expect("text");
     let mut variables: Vec<&str> = text.lines().collect();
     variables.sort_unstable();
-    let work = bench.dir.path().canonicalize().expect("a path").join("attempts/42.17.2/work");
+    let work = bench.dir.path().canonicalize().expect("a path").join("attempts/42.17.2");
     let (home, tmpdir) = (format!("HOME={}", work.display()), format!("TMPDIR={}", work.display()));
     let expected = [
         &home,
@@ -234,7 +234,7 @@ async fn the_directory_is_empty_before_and_gone_afterwards() {
     let mut bench = Bench::new();
     let (_, output) = bench.run(line("ls -A; pwd; mkdir -p a/b; touch a/b/c; chmod 500 a/b a")).await.expect("a start");
     let work = String::from_utf8(output.stdout.bytes).expect("text");
-    assert!(work.ends_with("/attempts/42.17.2/work\n") && work.lines().count() == 1, "{work}");
+    assert!(work.ends_with("/attempts/42.17.2\n") && work.lines().count() == 1, "{work}");
     bench.run(argv(&["no-such-program"])).await.expect_err("no start");
     assert_eq!(std::fs::read_dir(bench.path("attempts")).expect("a directory").count(), 0);
 }

@@ -1,0 +1,187 @@
+//! What a store knows: a state made of nothing but the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use sortie_engine::{
+    Active, AttemptId, Ended, Job, JobId, LiveJob, LostReason, Outcome, Ranges, Record, SessionId, Snapshot, StateName,
+    Tally, TaskId, Time, Worker, WorkerId,
+};
+
+/// Every task that was ever submitted, in exactly one of three places, and every worker.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) jobs: BTreeMap<JobId, Arc<Job>>,
+    pub(crate) waiting: BTreeSet<TaskId>,
+    pub(crate) active: BTreeMap<TaskId, Active>,
+    pub(crate) ended: BTreeMap<TaskId, StateName>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Attempts that the master gave up while their worker was there, and who holds them.
+    given_up: BTreeMap<AttemptId, WorkerId>,
+    counted: BTreeMap<JobId, (Tally, Option<Time>)>,
+}
+
+impl Model {
+    /// Takes a record in; it panics when one does not follow from those before.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Submitted(job) => self.submitted(job),
+            Record::Placed(task, active) => {
+                assert!(self.waiting.remove(task), "{task} is placed and did not wait");
+                assert_eq!((active.name(), active.attempt.number), (StateName::Assigned, 1));
+                self.active.insert(*task, active.clone());
+            }
+            Record::Moved(task, active) => {
+                let old = self.active.insert(*task, active.clone());
+                let old = old.unwrap_or_else(|| panic!("{task} moves and is not held"));
+                assert_eq!(old.attempt, active.attempt, "{task} stays with its attempt");
+                assert!(old.name() < active.name() || old.started() < active.started(), "{task} moves on");
+            }
+            Record::Ended(task, ended) => self.task_ended(*task, ended),
+            Record::EndedInQueue { job, range, at: _, outcome } => self.range_ended(*job, range, outcome.state()),
+            Record::Counted { job, tally, ended } => _ = self.counted.insert(*job, (*tally, *ended)),
+            Record::Worker(worker) => {
+                if worker.link.session().is_none() {
+                    self.given_up.retain(|_, holder| *holder != worker.id);
+                }
+                self.workers.insert(worker.id, worker.clone());
+            }
+        }
+    }
+
+    fn submitted(&mut self, job: &Arc<Job>) {
+        assert_eq!(job.id, self.next_job());
+        self.waiting.extend((0..job.submission.count).map(|index| job.id.task(index)));
+        self.counted.insert(job.id, Default::default());
+        self.jobs.insert(job.id, job.clone());
+    }
+
+    fn task_ended(&mut self, task: TaskId, ended: &Ended) {
+        let active = self.active.remove(&task).unwrap_or_else(|| panic!("{task} ends and is not held"));
+        assert_eq!((&active.attempt, active.started()), (&ended.attempt, ended.started));
+        assert_eq!(self.ended.insert(task, ended.outcome.state()), None, "{task} ends once");
+        let worker = ended.attempt.worker;
+        let unheard = matches!(
+            ended.outcome,
+            Outcome::Lost { reason: LostReason::Overdue, .. } | Outcome::Cancelled { confirmed: false, .. }
+        );
+        if unheard && self.workers[&worker].link.session().is_some() {
+            self.given_up.insert(task.attempt(ended.attempt.number), worker);
+        }
+    }
+
+    /// A worker says that an attempt is gone: whether it was one that the master had given up.
+    pub(crate) fn take_back(&mut self, session: SessionId, attempt: AttemptId) -> bool {
+        let holder = self.given_up.get(&attempt).map(|worker| self.workers[worker].link.session());
+        holder == Some(Some(session)) && self.given_up.remove(&attempt).is_some()
+    }
+
+    /// Whether there is an attempt that was given up and is not known to be gone.
+    pub(crate) fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    fn range_ended(&mut self, job: JobId, range: &Range<u32>, state: StateName) {
+        assert!(!range.is_empty());
+        for task in range.clone().map(|index| job.task(index)) {
+            assert!(self.waiting.remove(&task), "{task} ends in the queue and did not wait");
+            assert_eq!(self.ended.insert(task, state), None, "{task} ends once");
+        }
+    }
+
+    /// Between two inputs every job has been counted, and every task is somewhere.
+    pub(crate) fn check(&self) {
+        for (id, job) in &self.jobs {
+            let (tally, ended) = self.counted[id];
+            assert_eq!(tally, self.tally(*id), "job {id} is counted");
+            assert_eq!(ended.is_some(), tally.total() == job.submission.count, "job {id} ends with its last task");
+        }
+        let submitted: usize = self.jobs.values().map(|job| job.submission.count as usize).sum();
+        assert_eq!(self.waiting.len() + self.active.len() + self.ended.len(), submitted);
+        self.check_workers();
+        self.check_order();
+    }
+
+    /// No worker holds more than its slots, and none has room for a task that waits.
+    fn check_workers(&self) {
+        for worker in self.workers.values() {
+            let used = self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id);
+            let used = used.map(|(task, _)| *task);
+            let given_up = self.given_up.iter().filter(|(_, holder)| **holder == worker.id);
+            let taken = used.chain(given_up.map(|(attempt, _)| attempt.task));
+            let used: u32 = taken.map(|task| self.job(task).spec().needs.slots).sum();
+            assert!(used <= worker.hello.slots, "{worker:?} was given {used} slots");
+            let takes = |job: &Job| worker.hello.slots - used >= job.spec().needs.slots && is_for(worker, job);
+            let fits = self.waiting.iter().find(|task| takes(self.job(**task)));
+            assert_eq!(fits, None, "a task waits that fits {worker:?}");
+        }
+    }
+
+    /// Within the same needs nothing overtakes a job of higher priority, or an older one of the same.
+    fn check_order(&self) {
+        for (task, active) in self.active.iter().filter(|(_, active)| active.name() == StateName::Assigned) {
+            let (job, since) = (self.job(*task), active.attempt.assigned);
+            let before = |other: &Job| {
+                let goes_first = (-other.spec().priority, other.id) < (-job.spec().priority, job.id);
+                goes_first && other.submitted < since && other.spec().needs == job.spec().needs
+            };
+            let overtaken = self.waiting.iter().find(|waiting| before(self.job(**waiting)));
+            assert_eq!(overtaken, None, "{task} went before an earlier one");
+        }
+    }
+
+    /// Whether a session may speak about an attempt.
+    pub(crate) fn holds(&self, session: SessionId, attempt: AttemptId) -> bool {
+        let active = self.active.get(&attempt.task).filter(|active| active.attempt.number == attempt.number);
+        active.is_some_and(|active| self.workers[&active.attempt.worker].link.session() == Some(session))
+    }
+
+    /// The sessions that have not ended.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.workers.values().filter_map(|worker| worker.link.session()).collect()
+    }
+
+    /// What a store would give back.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let live = self.jobs.values().filter(|job| self.counted[&job.id].1.is_none());
+        let live =
+            live.map(|job| LiveJob { job: job.clone(), waiting: self.ranges(job.id), tally: self.counted[&job.id].0 });
+        Snapshot {
+            next_job: self.next_job(),
+            jobs: live.collect(),
+            active: self.active.iter().map(|(task, active)| (*task, active.clone())).collect(),
+            workers: self.workers.values().cloned().collect(),
+        }
+    }
+
+    fn next_job(&self) -> JobId {
+        JobId(self.jobs.last_key_value().map_or(1, |(id, _)| id.0 + 1))
+    }
+
+    fn job(&self, task: TaskId) -> &Job {
+        &self.jobs[&task.job]
+    }
+
+    fn ranges(&self, job: JobId) -> Ranges {
+        let mut ranges = Ranges::default();
+        for task in self.waiting.range(job.task(0)..=job.task(u32::MAX)) {
+            ranges.push(task.index..task.index + 1);
+        }
+        ranges
+    }
+
+    fn tally(&self, job: JobId) -> Tally {
+        let mut tally = Tally::default();
+        for (_, state) in self.ended.range(job.task(0)..=job.task(u32::MAX)) {
+            tally.add(*state, 1);
+        }
+        tally
+    }
+}
+
+/// Whether a worker takes new tasks, and this job's among them.
+pub(crate) fn is_for(worker: &Worker, job: &Job) -> bool {
+    let serves = worker.link.as_str() == "connected" && worker.admission == sortie_engine::Admission::Open;
+    serves && job.spec().needs.selector.matches(&worker.hello.labels)
+}

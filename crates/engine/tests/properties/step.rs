@@ -1,0 +1,128 @@
+//! What may happen to a master, as proptest makes it up: right and wrong, in any order.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sortie_engine::{Admission, AttemptId, Draft, End, Hello, JobId, Report, Submission, TaskId};
+
+/// The longest that a task waits in these runs, in seconds.
+pub(crate) const MAX_QUEUE_SECONDS: u64 = 100;
+
+/// One thing that happens; a `usize` picks one of what there is.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Submit(Submission),
+    CancelTask(TaskId),
+    CancelJob(JobId),
+    Admit(&'static str, Admission),
+    Join(Hello),
+    Connect(usize),
+    /// A report by the worker that holds the attempt.
+    Right(usize, Word),
+    /// The same with another attempt's number.
+    Older(usize, Word),
+    /// A report by whoever about an attempt that somebody holds.
+    Foreign(usize, usize, Word),
+    /// A report by whoever about whatever.
+    Wrong(usize, AttemptId, Word),
+    Leaving(usize),
+    Disconnect(usize),
+    /// Time passes, and the master wakes.
+    Pass(u64),
+    /// Time passes, and the master does not notice.
+    Drowse(u64),
+    Restart,
+}
+
+/// What is said about an attempt.
+#[derive(Clone, Debug)]
+pub(crate) enum Word {
+    Started,
+    Ended(End),
+}
+
+impl Word {
+    pub(crate) fn about(self, attempt: AttemptId) -> Report {
+        match self {
+            Word::Started => Report::Started(attempt),
+            Word::Ended(end) => Report::Ended(attempt, end),
+        }
+    }
+}
+
+/// A history of up to `len` steps.
+pub(crate) fn history(len: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 0..len)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let worker = prop_oneof![Just("a"), Just("b"), Just("c"), Just("never")];
+    let admission = prop_oneof![Just(Admission::Open), Just(Admission::Draining)];
+    prop_oneof![
+        8 => submission().prop_map(Step::Submit),
+        3 => task().prop_map(Step::CancelTask),
+        1 => (0u64..12).prop_map(|id| Step::CancelJob(JobId(id))),
+        2 => (worker, admission).prop_map(|(worker, admission)| Step::Admit(worker, admission)),
+        5 => hello().prop_map(Step::Join),
+        8 => (0usize..3).prop_map(Step::Connect),
+        20 => (any::<usize>(), word()).prop_map(|(pick, word)| Step::Right(pick, word)),
+        1 => (any::<usize>(), word()).prop_map(|(pick, word)| Step::Older(pick, word)),
+        2 => (any::<usize>(), any::<usize>(), word())
+            .prop_map(|(session, pick, word)| Step::Foreign(session, pick, word)),
+        1 => (any::<usize>(), task(), 0u32..3, word())
+            .prop_map(|(pick, task, number, word)| Step::Wrong(pick, task.attempt(number), word)),
+        1 => any::<usize>().prop_map(Step::Leaving),
+        2 => any::<usize>().prop_map(Step::Disconnect),
+        4 => (0u64..40).prop_map(Step::Pass),
+        1 => (0u64..40).prop_map(Step::Drowse),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn task() -> impl Strategy<Value = TaskId> {
+    (0u64..12, 0u32..6).prop_map(|(job, index)| JobId(job).task(index))
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
+    let instance = prop_oneof![3 => Just("i1"), 1 => Just("i2")];
+    (name, instance, 0u32..5, any::<bool>()).prop_map(|(name, instance, slots, gpu)| Hello {
+        name: name.into(),
+        instance: instance.into(),
+        version: "1".into(),
+        labels: gpu.then(|| ("gpu".to_owned(), String::new())).into_iter().collect(),
+        slots,
+    })
+}
+
+fn submission() -> impl Strategy<Value = Submission> {
+    let selector = prop_oneof![3 => Just(None), 1 => Just(Some("gpu")), 1 => Just(Some("!gpu"))];
+    (1u32..6, -1i32..2, 1u32..4, selector, 1u64..60, 1..MAX_QUEUE_SECONDS).prop_map(
+        |(count, priority, slots, selector, timeout, queue_timeout)| {
+            let draft = Draft {
+                cmd: Some("true".into()),
+                priority: Some(priority),
+                slots: Some(slots),
+                selector: selector.map(str::to_owned),
+                timeout: Some(Duration::from_secs(timeout)),
+                queue_timeout: Some(Duration::from_secs(queue_timeout)),
+                ..Draft::default()
+            };
+            Submission { spec: draft.check().expect("a spec"), count, traceparent: None }
+        },
+    )
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let could_not = End::CouldNotStart { errno: 2, detail: "no such file".into() };
+    let end = prop_oneof![
+        3 => (0i32..2).prop_map(End::Exited),
+        1 => Just(End::Signaled(9)),
+        1 => Just(could_not),
+        1 => Just(End::TimedOut),
+        1 => Just(End::Stopped),
+        1 => Just(End::WorkerStopped),
+        1 => Just(End::Refused),
+    ];
+    prop_oneof![1 => Just(Word::Started), 1 => end.prop_map(Word::Ended)]
+}

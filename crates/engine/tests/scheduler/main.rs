@@ -1,0 +1,12 @@
+//! Scripts for the master's state machine: one input after another, and everything that follows from each.
+
+mod cancelling;
+mod deadlines;
+mod ending;
+mod explaining;
+mod placing;
+mod recovering;
+mod render;
+mod stale;
+mod workers;
+mod world;

@@ -1,0 +1,254 @@
+//! A scheduler and a clock that only goes when a script lets it.
+
+use std::time::Duration;
+
+use sortie_engine::{
+    Admission, AttemptId, Draft, Effects, End, Explanation, Hello, Input, JobId, Limits, Order, Record, Report,
+    RequestId, Scheduler, SessionId, Snapshot, Submission, TaskId, Time,
+};
+
+use crate::render;
+
+/// The effects of nothing.
+pub(crate) const NOTHING: [&str; 0] = [];
+/// How long a command may run in these scripts, in seconds.
+pub(crate) const TIMEOUT: u64 = 100;
+/// How long a task may wait in these scripts, in seconds.
+pub(crate) const QUEUE_TIMEOUT: u64 = 1000;
+
+/// All effects of an input, as lines.
+pub(crate) type Lines = Vec<String>;
+
+/// A scheduler whose invariants are checked after every input.
+pub(crate) struct World {
+    scheduler: Scheduler,
+    now: Time,
+    last_request: usize,
+    last_session: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        World { scheduler: Scheduler::new(Limits::default()), now: Time(0), last_request: 0, last_session: 0 }
+    }
+
+    /// A world with worker 1, named `a`, on session 1.
+    pub(crate) fn with_worker(slots: u32) -> Self {
+        let mut world = World::new();
+        assert_eq!(world.add_worker(hello("a", slots)), NOTHING);
+        world
+    }
+
+    /// The same, and the worker has one slot and runs task 1.0 in it, all since 0.
+    pub(crate) fn running() -> Self {
+        let mut world = World::assigned();
+        assert_eq!(world.started(1, "1.0#1"), ["moved 1.0#1 on 1 at 0: running since 0"]);
+        world
+    }
+
+    /// The same, and the worker has been given the task and has not answered yet.
+    pub(crate) fn assigned() -> Self {
+        let mut world = World::with_worker(1);
+        let lines = world.submit(1, |_| ());
+        let placed = "placed 1.0#1 on 1 at 0: assigned";
+        assert_eq!(lines, ["job 1 x1 at 0", placed, "to s1: start 1.0#1", "answer: submitted 1"]);
+        world
+    }
+
+    /// The master is killed and a new one takes up what the old one had written.
+    pub(crate) fn restart(&mut self) -> Lines {
+        let mut effects = Effects::default();
+        self.scheduler = Scheduler::recover(Limits::default(), self.snapshot(), self.now, &mut effects);
+        self.told(&effects)
+    }
+
+    pub(crate) fn submit(&mut self, count: u32, change: impl FnOnce(&mut Draft)) -> Lines {
+        let (request, submission) = (self.request(), submission(count, change));
+        let given = submission.clone();
+        let effects = self.handle(Input::Submit { request, submission });
+        let jobs = effects.records.iter().filter_map(submitted);
+        assert!(jobs.eq([&given]), "the job is what was submitted: {effects:?}");
+        self.told(&effects)
+    }
+
+    pub(crate) fn cancel_task(&mut self, task: &str) -> Lines {
+        let request = self.request();
+        self.input(Input::CancelTask { request, task: task_id(task), by: "ann".into() })
+    }
+
+    pub(crate) fn cancel_job(&mut self, job: u64) -> Lines {
+        let request = self.request();
+        self.input(Input::CancelJob { request, job: JobId(job), by: "ann".into() })
+    }
+
+    pub(crate) fn drain(&mut self, worker: &str) -> Lines {
+        let request = self.request();
+        self.input(Input::Admit { request, worker: worker.into(), admission: Admission::Draining })
+    }
+
+    pub(crate) fn undrain(&mut self, worker: &str) -> Lines {
+        let request = self.request();
+        self.input(Input::Admit { request, worker: worker.into(), admission: Admission::Open })
+    }
+
+    /// Joins on the next session: the first is 1.
+    pub(crate) fn join(&mut self, hello: Hello) -> Lines {
+        self.last_session += 1;
+        let (request, session) = (self.request(), SessionId(self.last_session));
+        self.input(Input::Join { request, session, hello })
+    }
+
+    pub(crate) fn connect(&mut self, session: u64) -> Lines {
+        let request = self.request();
+        self.input(Input::Connect { request, session: SessionId(session) })
+    }
+
+    /// A worker new to the world joins and connects; the lines are what this made placeable.
+    pub(crate) fn add_worker(&mut self, hello: Hello) -> Lines {
+        let (id, now) = (self.snapshot().workers.len() + 1, self.now.0 / 1000);
+        let who = format!("worker {id} {}/{} x{}: open", hello.name, hello.instance, hello.slots);
+        let lines = self.join(hello);
+        let session = self.last_session;
+        assert_eq!(lines, [format!("{who}, joining s{session} until {}", now + 10), "answer: done".to_owned()]);
+        let mut lines = self.connect(session);
+        assert_eq!(lines.remove(0), format!("{who}, connected s{session} since {now}"));
+        assert_eq!(lines.pop().as_deref(), Some("answer: done"));
+        lines
+    }
+
+    pub(crate) fn started(&mut self, session: u64, attempt: &str) -> Lines {
+        self.report(session, Report::Started(attempt_id(attempt)))
+    }
+
+    pub(crate) fn ended(&mut self, session: u64, attempt: &str, end: End) -> Lines {
+        self.report(session, Report::Ended(attempt_id(attempt), end))
+    }
+
+    pub(crate) fn leaving(&mut self, session: u64) -> Lines {
+        self.report(session, Report::Leaving)
+    }
+
+    pub(crate) fn disconnect(&mut self, session: u64) -> Lines {
+        self.input(Input::Disconnect { session: SessionId(session) })
+    }
+
+    /// Lets time pass, and wakes the scheduler at every deadline on the way.
+    pub(crate) fn pass(&mut self, seconds: u64) -> Lines {
+        let end = self.now + Duration::from_secs(seconds);
+        let mut lines = Lines::new();
+        while let Some(due) = self.scheduler.next_deadline().filter(|due| *due <= end) {
+            assert!(due > self.now, "the deadline {due:?} has passed and is still there");
+            self.now = due;
+            lines.extend(self.input(Input::Wake));
+        }
+        self.now = end;
+        lines
+    }
+
+    /// Lets time pass while the master sleeps, and wakes it once.
+    pub(crate) fn oversleep(&mut self, seconds: u64) -> Lines {
+        self.now = self.now + Duration::from_secs(seconds);
+        self.input(Input::Wake)
+    }
+
+    /// A wake that nothing is due for.
+    pub(crate) fn wake(&mut self) -> Lines {
+        self.input(Input::Wake)
+    }
+
+    pub(crate) fn explain(&self, task: &str) -> Option<Explanation> {
+        self.scheduler.explain(task_id(task))
+    }
+
+    pub(crate) fn holds(&self, session: u64, attempt: &str) -> bool {
+        self.scheduler.holds(SessionId(session), attempt_id(attempt))
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.scheduler.snapshot()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.scheduler.next_deadline().map(|time| time.0 / 1000)
+    }
+
+    fn report(&mut self, session: u64, report: Report) -> Lines {
+        self.input(Input::Report { session: SessionId(session), report })
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
+    fn input(&mut self, input: Input) -> Lines {
+        let effects = self.handle(input);
+        self.told(&effects)
+    }
+
+    fn handle(&mut self, input: Input) -> Effects {
+        let mut effects = Effects::default();
+        self.scheduler.handle(self.now, input, &mut effects);
+        effects
+    }
+
+    /// What holds after every input, whatever it was.
+    fn told(&self, effects: &Effects) -> Lines {
+        assert_eq!(self.scheduler.check(), Ok(()));
+        for (request, answer) in &effects.answers {
+            assert_eq!(request.0, self.last_request, "{answer:?} is for whom asked");
+        }
+        let live = self.snapshot().jobs;
+        for (_, order) in &effects.orders {
+            let Order::Start(attempt, job) = order else { continue };
+            assert!(
+                live.iter().any(|live| live.job == *job && job.id == attempt.task.job),
+                "{attempt} has its own job"
+            );
+        }
+        render::lines(effects)
+    }
+}
+
+/// A worker's words about itself; its process is `i1`.
+pub(crate) fn hello(name: &str, slots: u32) -> Hello {
+    Hello { name: name.into(), instance: "i1".into(), version: "1".into(), labels: Default::default(), slots }
+}
+
+/// The same worker with labels.
+pub(crate) fn labelled(name: &str, slots: u32, labels: &str) -> Hello {
+    Hello { labels: sortie_engine::parse_labels(labels).expect("labels"), ..hello(name, slots) }
+}
+
+pub(crate) fn task_id(text: &str) -> TaskId {
+    text.parse().expect("a task's id")
+}
+
+fn attempt_id(text: &str) -> AttemptId {
+    let (task, number) = text.split_once('#').expect("an attempt's id");
+    task_id(task).attempt(number.parse().expect("an attempt's number"))
+}
+
+fn submission(count: u32, change: impl FnOnce(&mut Draft)) -> Submission {
+    let mut draft = Draft {
+        cmd: Some("true".into()),
+        timeout: Some(Duration::from_secs(TIMEOUT)),
+        kill_grace: Some(Duration::from_secs(10)),
+        queue_timeout: Some(Duration::from_secs(QUEUE_TIMEOUT)),
+        ..Draft::default()
+    };
+    change(&mut draft);
+    Submission { spec: draft.check().expect("a spec"), count, traceparent: None }
+}
+
+fn submitted(record: &Record) -> Option<&Submission> {
+    match record {
+        Record::Submitted(job) => Some(&job.submission),
+        Record::Placed(..)
+        | Record::Moved(..)
+        | Record::Ended(..)
+        | Record::EndedInQueue { .. }
+        | Record::Counted { .. }
+        | Record::Worker(_) => None,
+    }
+}

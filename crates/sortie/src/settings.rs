@@ -1,0 +1,167 @@
+//! What each component can be told, and how it is told: the settings, one plain struct a component.
+//!
+//! A setting has one name. It is a key of the TOML file, with the component's prefix and in capitals a variable, and
+//! with dashes a flag. [`layers`] puts them together, [`env`] knows what a process finds round it, [`fields`] reads
+//! single values, and [`show`] is the `config` command.
+
+pub(crate) mod env;
+mod fields;
+mod layers;
+pub(crate) mod show;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Dict;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sortie_engine::{Labels, Limits};
+
+use env::Environment;
+pub(crate) use layers::load;
+
+/// The settings of one component; every field is one setting.
+pub(crate) trait Settings: Serialize + DeserializeOwned {
+    /// What the names of its variables begin with.
+    const PREFIX: &'static str;
+    /// Whether every variable with the prefix must be a setting.
+    const OWNS_PREFIX: bool;
+
+    /// The values of the settings that nobody gives; `given` is what somebody does.
+    fn defaults(environment: &Environment, given: &Dict) -> Self;
+}
+
+/// What a master can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MasterSettings {
+    /// Where clients find it over HTTP.
+    #[serde(deserialize_with = "fields::address")]
+    pub(crate) http_addr: SocketAddr,
+    /// Where workers and clients find it over gRPC.
+    #[serde(deserialize_with = "fields::address")]
+    pub(crate) grpc_addr: SocketAddr,
+    /// The directory of its store.
+    #[serde(deserialize_with = "fields::path")]
+    pub(crate) data_dir: PathBuf,
+    /// Who may use it.
+    pub(crate) auth: Auth,
+    /// How long a worker has to say that a command started.
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::span")]
+    pub(crate) start_timeout: Duration,
+}
+
+/// Who may use a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Auth {
+    /// Everybody on this machine: it listens on loopback addresses only.
+    Loopback,
+    /// Everybody who can reach it.
+    None,
+}
+
+/// What a worker can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerSettings {
+    /// Where the master listens for workers.
+    #[serde(deserialize_with = "fields::url")]
+    pub(crate) master_url: String,
+    /// What people know it by.
+    #[serde(deserialize_with = "fields::name")]
+    pub(crate) name: String,
+    /// How many slots it has.
+    #[serde(deserialize_with = "fields::slots")]
+    pub(crate) slots: u32,
+    /// What selectors choose it by: `zone=a,gpu`.
+    #[serde(serialize_with = "fields::write_labels", deserialize_with = "fields::labels")]
+    pub(crate) labels: Labels,
+    /// Where it keeps its lock and the directories of its commands.
+    #[serde(deserialize_with = "fields::path")]
+    pub(crate) data_dir: PathBuf,
+    /// How long running commands may end by themselves when it is stopped.
+    #[serde(with = "humantime_serde")]
+    pub(crate) stop_timeout: Duration,
+}
+
+/// What the client commands can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClientSettings {
+    /// Where the master serves HTTP.
+    #[serde(deserialize_with = "fields::url")]
+    pub(crate) server: String,
+}
+
+impl Settings for MasterSettings {
+    const PREFIX: &'static str = "SORTIE_MASTER_";
+    const OWNS_PREFIX: bool = true;
+
+    fn defaults(environment: &Environment, _given: &Dict) -> Self {
+        let config = sortie_master::Config::default();
+        MasterSettings {
+            http_addr: config.http_addr,
+            grpc_addr: config.grpc_addr,
+            data_dir: environment.state_dir().join("master"),
+            auth: Auth::Loopback,
+            start_timeout: config.limits.start_timeout,
+        }
+    }
+}
+
+impl Settings for WorkerSettings {
+    const PREFIX: &'static str = "SORTIE_WORKER_";
+    const OWNS_PREFIX: bool = true;
+
+    /// Workers of one machine share nothing: the directory goes by the name.
+    fn defaults(environment: &Environment, given: &Dict) -> Self {
+        let config = sortie_worker::Config::default();
+        let name = given.get("name").and_then(|name| name.as_str()).unwrap_or(&config.name);
+        WorkerSettings {
+            data_dir: environment.state_dir().join("workers").join(name),
+            master_url: config.master_url,
+            name: config.name,
+            slots: config.slots,
+            labels: config.labels,
+            stop_timeout: config.stop_timeout,
+        }
+    }
+}
+
+impl Settings for ClientSettings {
+    const PREFIX: &'static str = "SORTIE_";
+    /// The variables of masters and workers begin so too, and those that a command gets.
+    const OWNS_PREFIX: bool = false;
+
+    fn defaults(_environment: &Environment, _given: &Dict) -> Self {
+        ClientSettings { server: "http://127.0.0.1:9092".to_owned() }
+    }
+}
+
+impl From<MasterSettings> for sortie_master::Config {
+    fn from(settings: MasterSettings) -> Self {
+        sortie_master::Config {
+            http_addr: settings.http_addr,
+            grpc_addr: settings.grpc_addr,
+            data_dir: settings.data_dir,
+            auth: match settings.auth {
+                Auth::Loopback => sortie_master::Auth::Loopback,
+                Auth::None => sortie_master::Auth::None,
+            },
+            limits: Limits { start_timeout: settings.start_timeout, ..Limits::default() },
+        }
+    }
+}
+
+impl From<WorkerSettings> for sortie_worker::Config {
+    fn from(settings: WorkerSettings) -> Self {
+        sortie_worker::Config {
+            master_url: settings.master_url,
+            name: settings.name,
+            slots: settings.slots,
+            labels: settings.labels,
+            data_dir: settings.data_dir,
+            stop_timeout: settings.stop_timeout,
+            ..sortie_worker::Config::default()
+        }
+    }
+}
