@@ -286,8 +286,10 @@ fn checked_duration(
     default: Duration,
     errors: &mut Vec<FieldError>,
 ) -> Duration {
-    let duration = given.unwrap_or(default);
-    if duration < Duration::from_millis(1) || duration > MAX_DURATION {
+    // Time is counted in whole milliseconds everywhere.
+    let ms = u64::try_from(given.unwrap_or(default).as_millis()).unwrap_or(u64::MAX);
+    let duration = Duration::from_millis(ms);
+    if duration.is_zero() || duration > MAX_DURATION {
         errors.push(FieldError::new(pointer, "must be from 1ms to 365days"));
     }
     duration
@@ -322,6 +324,14 @@ mod tests {
         let spec = line("true").check().expect("a spec");
         assert_eq!(spec.command, Command::Line("true".into()));
         assert_eq!((spec.timeout, spec.needs.slots, spec.priority), (DEFAULT_TIMEOUT, 1, 0));
+    }
+
+    #[test]
+    fn durations_are_whole_milliseconds() {
+        let spec = Draft { timeout: Some(Duration::from_micros(1500)), ..line("true") }.check().expect("a spec");
+        assert_eq!(spec.timeout, Duration::from_millis(1));
+        assert_eq!(pointers(Draft { timeout: Some(Duration::from_micros(999)), ..line("true") }), ["/timeout"]);
+        assert_eq!(pointers(Draft { kill_grace: Some(Duration::MAX), ..line("true") }), ["/kill_grace"]);
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct LiveJob {
     pub tally: Tally,
 }
 
-/// All of a scheduler's state that a store has to give back; everything else is derived from it.
+/// All of a scheduler's state that a store has to give back. The rest is derived from it, or belongs to sessions,
+/// which do not outlive the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The id that the next job gets.
@@ -54,7 +55,7 @@ impl Scheduler {
         }
     }
 
-    /// The very state that `snapshot` was taken of.
+    /// The state that `snapshot` was taken of, but for the room that given-up attempts take until their session ends.
     #[must_use]
     pub fn restore(limits: Limits, snapshot: Snapshot) -> Self {
         let mut scheduler = Scheduler::new(limits);
