@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use sortie_engine::{Answer, CloseReason, Effects, Input, JobId, Order, RequestId, Scheduler, SessionId};
+use sortie_engine::{
+    Answer, CloseReason, Effects, Explanation, Input, JobId, Order, RequestId, Scheduler, SessionId, TaskId,
+};
 use sortie_store::{Batch, CommitError, Writer};
 use sortie_wire::node;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -37,6 +39,13 @@ struct Round {
     effects: Effects,
     replies: Vec<oneshot::Sender<Answer>>,
     outputs: Vec<(sortie_engine::AttemptId, sortie_engine::Output)>,
+    questions: Vec<Question>,
+}
+
+/// What is answered with what is so after the batch: whoever is told that something has ended finds that in the store.
+enum Question {
+    Explain(TaskId, oneshot::Sender<Option<Explanation>>),
+    Watch(JobId, oneshot::Sender<watch::Receiver<()>>),
 }
 
 impl Driver {
@@ -82,7 +91,7 @@ impl Driver {
             if let Some(first) = first {
                 self.take(first, &mut round);
             }
-            while round.replies.len() + round.outputs.len() < MAX_BATCH {
+            while round.replies.len() + round.outputs.len() + round.questions.len() < MAX_BATCH {
                 let Ok(message) = messages.try_recv() else { break };
                 self.take(message, &mut round);
             }
@@ -120,15 +129,23 @@ impl Driver {
                 Input::Disconnect { session }
             }
             Message::Explain { task, reply } => {
-                _ = reply.send(self.scheduler.explain(task));
+                round.questions.push(Question::Explain(task, reply));
                 return;
             }
             Message::Watch { job, reply } => {
-                _ = reply.send(self.watch(job));
+                round.questions.push(Question::Watch(job, reply));
                 return;
             }
         };
         self.scheduler.handle(now, input, &mut round.effects);
+    }
+
+    fn answer(&mut self, question: Question) {
+        // A client that has gone away does not need its answer.
+        match question {
+            Question::Explain(task, reply) => _ = reply.send(self.scheduler.explain(task)),
+            Question::Watch(job, reply) => _ = reply.send(self.watch(job)),
+        }
     }
 
     /// A job that has ended, in this very batch perhaps, gets a closed receiver: who has it reads the store.
@@ -141,7 +158,7 @@ impl Driver {
 
     /// Makes a batch durable, then tells everyone.
     async fn finish(&mut self, round: Round) -> Result<(), CommitError> {
-        let Round { effects, replies, outputs } = round;
+        let Round { effects, replies, outputs, questions } = round;
         let changes: Vec<Change> = effects.records.iter().filter_map(Change::of).collect();
         let spans: Vec<_> = effects.records.iter().filter_map(|record| self.spans.of(record)).collect();
         if !effects.records.is_empty() {
@@ -158,6 +175,9 @@ impl Driver {
         }
         for change in changes {
             self.watchers.wake(change);
+        }
+        for question in questions {
+            self.answer(question);
         }
         for span in spans {
             self.spans.end(span);

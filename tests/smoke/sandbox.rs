@@ -1,0 +1,105 @@
+//! A sandbox: directories of its own, and an environment in which only these are known.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::process::{Ended, Process};
+
+/// The binary.
+const SORTIE: &str = env!("CARGO_BIN_EXE_sortie");
+
+/// How often processes are looked for and killed; one that is born while its parent is killed is found the next time.
+const KILL_ROUNDS: u32 = 100;
+
+/// The directories of one test. Dropped, it kills every process that has its path in its environment or arguments:
+/// services have it as their HOME, and so have the commands that they run.
+pub(crate) struct Sandbox {
+    dir: TempDir,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Result<Sandbox> {
+        let dir = tempfile::Builder::new().prefix("sortie-smoke-").tempdir()?;
+        for name in ["home", "tmp", "streams"] {
+            fs::create_dir(dir.path().join(name))?;
+        }
+        Ok(Sandbox { dir })
+    }
+
+    /// A path in the sandbox.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The binary with these arguments, to be started in the sandbox.
+    pub(crate) fn sortie(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(SORTIE);
+        command.args(arguments).current_dir(self.dir.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));
+        command
+    }
+
+    /// Starts a process.
+    pub(crate) fn start(&self, command: Command) -> Result<Process> {
+        Process::start(command, &self.path("streams"))
+    }
+
+    /// Runs a process to its end.
+    pub(crate) async fn run(&self, command: Command) -> Result<Ended> {
+        self.start(command)?.ended().await
+    }
+
+    /// Runs the binary with these arguments to its end.
+    pub(crate) async fn run_sortie(&self, arguments: &[&str]) -> Result<Ended> {
+        self.run(self.sortie(arguments)).await
+    }
+
+    /// What is left in the directory for temporary files.
+    pub(crate) fn left_over(&self) -> Result<Vec<OsString>> {
+        Ok(fs::read_dir(self.path("tmp"))?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?)
+    }
+
+    /// The processes of this sandbox.
+    pub(crate) fn processes(&self) -> Result<Vec<Pid>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?)) else {
+                continue;
+            };
+            if ["environ", "cmdline"].iter().any(|file| self.is_named_in(entry.path().join(file))) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Processes come and go, and those of other users are none of ours: what cannot be read does not count.
+    fn is_named_in(&self, file: PathBuf) -> bool {
+        let name = self.dir.path().as_os_str().as_bytes();
+        fs::read(file).is_ok_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        for _ in 0..KILL_ROUNDS {
+            let pids = self.processes().unwrap_or_default();
+            if pids.is_empty() {
+                return;
+            }
+            for pid in pids {
+                // It may have ended by now.
+                _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
