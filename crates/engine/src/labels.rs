@@ -1,6 +1,6 @@
 //! Labels that workers and jobs carry, and selectors that choose by them.
 //!
-//! The syntax is that of Kubernetes' equality-based selectors: `zone=a,gpu,!spot,disk!=hdd`.
+//! The syntax is nearly that of Kubernetes' equality-based selectors: `zone=a,gpu,!spot,disk!=hdd`.
 
 use std::collections::BTreeMap;
 use std::fmt;

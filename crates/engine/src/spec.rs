@@ -251,7 +251,7 @@ fn check_texts(draft: &Draft, errors: &mut Vec<FieldError>) {
 
 fn check_env(env: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {
     for (key, value) in env {
-        let pointer = format!("/env/{}", escape(key));
+        let pointer = format!("/env/{}", pointer_token(key));
         if key.is_empty() || key.contains('=') {
             errors.push(FieldError::new(&pointer, "is not a variable's name: it is empty or has an equals sign"));
         } else if RESERVED_ENV.contains(&key.as_str()) {
@@ -265,8 +265,9 @@ fn check_env(env: &BTreeMap<String, String>, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// A key as one token of a JSON pointer.
-fn escape(key: &str) -> String {
+/// A key as one token of a JSON pointer (RFC 6901).
+#[must_use]
+pub fn pointer_token(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

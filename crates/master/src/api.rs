@@ -318,7 +318,7 @@ pub enum Reason {
     Busy,
 }
 
-/// A page of tasks, the newest first.
+/// A page of tasks, the newest first. Long specs are cut short in it; get a task for its whole spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskPage {
     /// The tasks.
@@ -328,7 +328,7 @@ pub struct TaskPage {
     pub next_cursor: Option<String>,
 }
 
-/// A page of jobs, the newest first.
+/// A page of jobs, the newest first. Long specs are cut short in it; get a job for its whole spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobPage {
     /// The jobs.
@@ -370,10 +370,10 @@ pub struct ListQuery {
     /// Tasks of this job; for tasks only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// Submitted then or later (RFC 3339).
+    /// Submitted then or later (RFC 3339, in UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_from: Option<String>,
-    /// Submitted before then (RFC 3339).
+    /// Submitted before then (RFC 3339, in UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submitted_until: Option<String>,
     /// The most that one page has, to 1000; 100 if absent.

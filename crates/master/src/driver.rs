@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use sortie_engine::{
-    Answer, CloseReason, Effects, Explanation, Input, JobId, Order, RequestId, Scheduler, SessionId, TaskId,
+    Answer, AttemptId, CloseReason, Effects, Explanation, Input, JobId, Order, Output, RequestId, Scheduler, SessionId,
+    TaskId,
 };
 use sortie_store::{Batch, CommitError, Writer};
 use sortie_wire::node;
@@ -22,6 +23,9 @@ use crate::watchers::{Change, Watchers};
 /// The most messages that are made durable together.
 const MAX_BATCH: usize = 2048;
 
+/// The output that is made durable together, in bytes; the last attempt's may go over it.
+const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
 /// The state that only the driver touches.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -29,6 +33,8 @@ pub(crate) struct Driver {
     scheduler: Scheduler,
     writer: Writer,
     sessions: HashMap<SessionId, Orders>,
+    /// Sessions whose streams took no more orders; the scheduler hears of it in the next round.
+    cut: Vec<SessionId>,
     watchers: Watchers,
     spans: Spans,
 }
@@ -38,7 +44,8 @@ pub(crate) struct Driver {
 struct Round {
     effects: Effects,
     replies: Vec<oneshot::Sender<Answer>>,
-    outputs: Vec<(sortie_engine::AttemptId, sortie_engine::Output)>,
+    outputs: Vec<(AttemptId, Output)>,
+    output_bytes: usize,
     questions: Vec<Question>,
 }
 
@@ -55,6 +62,7 @@ impl Driver {
             scheduler,
             writer,
             sessions: HashMap::new(),
+            cut: Vec::new(),
             watchers: Watchers::default(),
             spans: Spans::default(),
         }
@@ -77,6 +85,7 @@ impl Driver {
                     Some(message) => Some(message),
                     None => break,
                 },
+                () = std::future::ready(()), if !self.cut.is_empty() => None,
                 () = sleep_until(deadline) => None,
                 () = stop.cancelled(), if open => {
                     // What was sent before is still received and answered; what comes later is refused.
@@ -88,10 +97,16 @@ impl Driver {
             let mut round = Round::default();
             // What is due comes before what has just arrived, however late the driver wakes.
             self.scheduler.handle(self.clock.now(), Input::Wake, &mut round.effects);
+            for session in std::mem::take(&mut self.cut) {
+                self.scheduler.handle(self.clock.now(), Input::Disconnect { session }, &mut round.effects);
+            }
             if let Some(first) = first {
                 self.take(first, &mut round);
             }
-            while round.replies.len() + round.outputs.len() + round.questions.len() < MAX_BATCH {
+            for _ in 1..MAX_BATCH {
+                if round.output_bytes > MAX_OUTPUT_BYTES {
+                    break;
+                }
                 let Ok(message) = messages.try_recv() else { break };
                 self.take(message, &mut round);
             }
@@ -120,7 +135,10 @@ impl Driver {
             Message::Report { session, report, output } => {
                 if let (sortie_engine::Report::Ended(attempt, _), Some(output)) = (&report, output) {
                     // What a stale attempt wrote must not replace what the live one writes.
-                    round.outputs.extend(self.scheduler.holds(session, *attempt).then_some((*attempt, output)));
+                    if self.scheduler.holds(session, *attempt) {
+                        round.output_bytes += output.stdout.bytes.len() + output.stderr.bytes.len();
+                        round.outputs.push((*attempt, output));
+                    }
                 }
                 Input::Report { session, report }
             }
@@ -158,7 +176,7 @@ impl Driver {
 
     /// Makes a batch durable, then tells everyone.
     async fn finish(&mut self, round: Round) -> Result<(), CommitError> {
-        let Round { effects, replies, outputs, questions } = round;
+        let Round { effects, replies, outputs, questions, output_bytes: _ } = round;
         let changes: Vec<Change> = effects.records.iter().filter_map(Change::of).collect();
         let spans: Vec<_> = effects.records.iter().filter_map(|record| self.spans.of(record)).collect();
         if !effects.records.is_empty() {
@@ -201,8 +219,12 @@ impl Driver {
         };
         let closing = message.is_err();
         let Some(message) = message.transpose() else { return };
-        if orders.try_send(message).is_err() || closing {
+        let refused = orders.try_send(message).is_err();
+        if refused || closing {
             self.sessions.remove(&session);
+        }
+        if refused {
+            self.cut.push(session);
         }
     }
 }

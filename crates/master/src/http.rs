@@ -2,6 +2,7 @@
 
 mod extract;
 mod health;
+mod host;
 mod jobs;
 mod openapi;
 mod problem;
@@ -13,7 +14,6 @@ mod workers;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn;
 use tokio::net::TcpListener;
@@ -21,12 +21,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::config::Auth;
 use crate::service::Service;
 use problem::Rejection;
-
-/// The largest body that is read, in bytes: a script, an input and an environment at their limits, with room for
-/// JSON's escapes.
-const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -40,9 +37,13 @@ const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 struct Document;
 
 /// Serves HTTP on `listener` until the master stops.
-pub(crate) async fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, service: Service, auth: Auth) -> std::io::Result<()> {
     let stop = service.stopping().clone();
-    let app = router(service).into_make_service_with_connect_info::<SocketAddr>();
+    let router = match auth {
+        Auth::Loopback => router(service).layer(from_fn(host::loopback_only)),
+        Auth::None => router(service),
+    };
+    let app = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
@@ -59,7 +60,6 @@ fn router(service: Service) -> Router {
         .route("/openapi.json", axum::routing::get(async || axum::Json(document)))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(trace::span))
         .with_state(service)
 }

@@ -15,6 +15,7 @@ mod handle;
 mod watchers;
 mod spans;
 mod service;
+mod summary;
 mod view;
 mod http;
 mod grpc;

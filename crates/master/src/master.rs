@@ -87,7 +87,7 @@ impl Master {
         let service = Service::new(handle, reader, stop.clone());
         let driver = tokio::spawn(Driver::new(clock, scheduler, writer).run(messages, stop.clone()));
         let servers = vec![
-            serve("http", http::serve(http_listener, service.clone())),
+            serve("http", http::serve(http_listener, service.clone(), config.auth)),
             serve("grpc", grpc::serve(grpc_listener, service, version)),
         ];
         tracing::info!(%http_addr, %grpc_addr, data_dir = %config.data_dir.display(), "the master is ready");

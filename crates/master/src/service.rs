@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use sortie_engine::{Admission, Answer, Draft, Explanation, FieldError, JobId, Submission, TaskId, check_count};
+use sortie_engine::{
+    Admission, Answer, Draft, Explanation, FieldError, JobId, Output, StateName, Submission, TaskId, check_count,
+};
 use sortie_store::{JobFilter, JobRow, ReadError, Reader, TaskFilter, TaskRow, WorkerFilter, WorkerRow};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{Ask, Handle, Unanswered};
+use crate::summary;
 
 /// The most rows on one page.
 pub(crate) const MAX_LIMIT: u32 = 1000;
@@ -120,7 +123,9 @@ impl Service {
         after: Option<TaskId>,
     ) -> Result<Page<TaskRow>, Error> {
         let rows = self.reader.tasks(filter, after, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.id.to_string()))
+        let mut page = Page::cut(rows, limit, |row| row.id.to_string());
+        page.rows.iter_mut().for_each(|row| summary::shorten(&mut row.job));
+        Ok(page)
     }
 
     pub(crate) async fn jobs(
@@ -130,7 +135,9 @@ impl Service {
         after: Option<JobId>,
     ) -> Result<Page<JobRow>, Error> {
         let rows = self.reader.jobs(filter, after, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.job.id.to_string()))
+        let mut page = Page::cut(rows, limit, |row| row.job.id.to_string());
+        page.rows.iter_mut().for_each(|row| summary::shorten(&mut row.job));
+        Ok(page)
     }
 
     pub(crate) async fn workers(
@@ -143,11 +150,11 @@ impl Service {
         Ok(Page::cut(rows, limit, |row| row.worker.hello.name.clone()))
     }
 
-    /// The output of the newest attempt; empty if it wrote nothing, or has not ended.
-    pub(crate) async fn output(&self, id: TaskId) -> Result<sortie_engine::Output, Error> {
-        self.task(id).await?;
+    /// The task's state, and the output of its newest attempt; empty if it wrote nothing, or had not ended.
+    pub(crate) async fn output(&self, id: TaskId) -> Result<(StateName, Output), Error> {
+        let state = self.task(id).await?.state.name();
         let output = self.reader.output(id).await?;
-        Ok(output.map(|(_, output)| output).unwrap_or_default())
+        Ok((state, output.map(|(_, output)| output).unwrap_or_default()))
     }
 
     /// Cancels a task, if it has not ended; the task as it is then.
@@ -199,8 +206,9 @@ impl Service {
         read: impl Fn() -> F,
     ) -> Result<R, Error> {
         let deadline = Instant::now() + timeout.min(MAX_WAIT);
-        // Watched before it is read: a change in between wakes.
-        let mut changes = self.watch(job).await?;
+        // Watched before it is read: a change in between wakes. A master that is too busy to watch, or is stopping,
+        // answers with the row as it is: what is on record must not look as if it had been refused.
+        let Ok(mut changes) = self.watch(job).await else { return read().await };
         loop {
             let row = read().await?;
             if row.is_final() {
@@ -211,7 +219,7 @@ impl Service {
                     return read().await;
                 },
                 () = tokio::time::sleep_until(deadline) => return Ok(row),
-                () = self.stop.cancelled() => return Err(Unanswered::Stopping.into()),
+                () = self.stop.cancelled() => return Ok(row),
             }
         }
     }

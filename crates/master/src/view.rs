@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use sortie_engine::{
-    self as engine, Admission, Command, Draft, FieldError, Link, QueueOutcome, StateName, TaskId, TaskSpec, TaskState,
-    Time, Why,
+    self as engine, Admission, Command, Draft, FieldError, Link, QueueOutcome, StateName, TaskSpec, TaskState, Time,
+    Why,
 };
 use sortie_store::{JobRow, TaskRow, WorkerRow};
 
@@ -157,9 +157,10 @@ impl From<&WorkerRow> for api::Worker {
 }
 
 /// Why a live task is not running, in a sentence too.
-pub(crate) fn explanation(id: TaskId, found: &engine::Explanation) -> api::Explanation {
+pub(crate) fn explanation(row: &TaskRow, found: &engine::Explanation) -> api::Explanation {
+    let worker = row.worker.as_deref().unwrap_or("a worker");
     let (reason, detail) = match found.why {
-        Why::Held => (api::Reason::Held, format!("it is {}: a worker holds it", found.state)),
+        Why::Held => (api::Reason::Held, format!("it is {}: {worker} holds it", found.state)),
         Why::NoWorker => (api::Reason::NoWorker, "no worker is connected; start one".to_owned()),
         Why::NoMatch => (
             api::Reason::NoMatch,
@@ -177,7 +178,7 @@ pub(crate) fn explanation(id: TaskId, found: &engine::Explanation) -> api::Expla
         ),
     };
     api::Explanation {
-        id: id.to_string(),
+        id: row.id.to_string(),
         state: found.state.into(),
         reason,
         detail,

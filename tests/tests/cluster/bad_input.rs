@@ -75,6 +75,7 @@ async fn what_is_not_there_is_not_found() -> Result<()> {
     for path in ["/v1/tasks/99/cancel", "/v1/jobs/99/cancel", "/v1/workers/w9/drain"] {
         assert_problem(&cluster.http.post(path, &json!({})).await?, 404, &[]);
     }
+    assert_problem(&cluster.http.get("/v1/workers/%FF").await?, 404, &[]);
     let answer = cluster.http.send(Method::DELETE, "/v1/tasks", None, &[]).await?;
     assert_problem(&answer, 405, &[]);
     assert!(answer.headers.contains_key("allow"), "{answer:?}");
@@ -99,5 +100,16 @@ async fn parameters_that_cannot_be() -> Result<()> {
     ] {
         assert_problem(&cluster.http.get(path).await?, 422, pointers);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_that_rebinds_its_name_is_refused() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let body = json!({"cmd": "true"}).to_string();
+    let headers = [JSON[0], ("host", "evil.example:9092"), ("origin", "http://evil.example:9092")];
+    let answer = cluster.http.send(Method::POST, "/v1/tasks", Some(body), &headers).await?;
+    assert_problem(&answer, 403, &[]);
+    assert_eq!(cluster.http.get("/v1/tasks").await?.json["tasks"], json!([]), "nothing was submitted");
     Ok(())
 }

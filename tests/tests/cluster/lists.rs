@@ -81,3 +81,16 @@ async fn workers_are_listed_by_name() -> Result<()> {
     assert_eq!(gpus["workers"].as_array().map(Vec::len), Some(2));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_list_cuts_long_specs_short() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let spec = json!({"cmd": "cat", "stdin": "x".repeat(1_000_000), "count": 50});
+    cluster.http.submit_job(&spec).await?;
+    let page = cluster.http.get("/v1/tasks?limit=50").await?;
+    assert!(page.bytes.len() < 100_000, "50 tasks take {} bytes", page.bytes.len());
+    assert_eq!(page.json["tasks"][49]["spec"]["cmd"], "cat");
+    let whole = cluster.http.get("/v1/tasks/1.7").await?.json;
+    assert_eq!(whole["spec"]["stdin"].as_str().map(str::len), Some(1_000_000));
+    Ok(())
+}

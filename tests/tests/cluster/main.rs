@@ -7,3 +7,4 @@ mod grpc;
 mod lists;
 mod placement;
 mod restarts;
+mod sessions;

@@ -6,12 +6,12 @@ use sortie_engine::{Answer, MAX_SLOTS, SessionId};
 use sortie_wire::node::{self as words, Upward};
 use sortie_wire::pb::node_service_server::NodeService;
 use sortie_wire::{PROTOCOL, pb};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::refused;
-use crate::handle::{Ask, Handle};
+use crate::handle::{Ask, Handle, Orders, Unanswered};
 use crate::service::Service;
 
 /// How long a worker may take from opening its stream to saying which session it is for.
@@ -55,7 +55,7 @@ impl NodeService for Node {
             Answer::Refused(refusal) => return Err(refused(refusal)),
             answer @ (Answer::Submitted(_) | Answer::NotLive) => return Err(defect(answer)),
         }
-        tracing::info!(worker, version, ?peer, %session, "a worker joins");
+        tracing::info!(worker, version, peer = peer.map(tracing::field::display), %session, "a worker joins");
         Ok(Response::new(pb::ReportStatusResponse { session: session.0, version: self.version.clone() }))
     }
 
@@ -66,14 +66,34 @@ impl NodeService for Node {
         let mut reports = request.into_inner();
         let session = opened(&mut reports).await?;
         let (orders, stream) = mpsc::channel(MAX_ORDERS);
-        match self.service.handle().connect(session, orders).await? {
-            Answer::Done => {}
-            Answer::Refused(refusal) => return Err(refused(refusal)),
-            answer @ (Answer::Submitted(_) | Answer::NotLive) => return Err(defect(answer)),
+        let (answer, answered) = oneshot::channel();
+        // A task of its own: the call is dropped when its client goes away, and a session that was opened must end.
+        tokio::spawn(hold(reports, session, orders, self.service.handle().clone(), answer));
+        match answered.await.map_err(|_| Unanswered::Stopping)?? {
+            Answer::Done => Ok(Response::new(ReceiverStream::new(stream))),
+            Answer::Refused(refusal) => Err(refused(refusal)),
+            answer @ (Answer::Submitted(_) | Answer::NotLive) => Err(defect(answer)),
         }
-        tokio::spawn(receive(reports, session, self.service.handle().clone()));
-        Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// Opens a session, says so, and holds it for as long as the worker's stream lives.
+async fn hold(
+    reports: Streaming<pb::Report>,
+    session: SessionId,
+    orders: Orders,
+    handle: Handle,
+    answer: oneshot::Sender<Result<Answer, Unanswered>>,
+) {
+    let connected = handle.connect(session, orders).await;
+    let open = connected == Ok(Answer::Done);
+    let heard = answer.send(connected).is_ok();
+    if !open {
+        return;
+    }
+    let reason = if heard { receive(reports, session, &handle).await } else { "its worker went away".to_owned() };
+    tracing::info!(%session, reason, "a session ends");
+    handle.disconnect(session).await;
 }
 
 /// Waits for the first message of a stream: which session it is for.
@@ -87,26 +107,24 @@ async fn opened(reports: &mut Streaming<pb::Report>) -> Result<SessionId, Status
     }
 }
 
-/// Hands a worker's reports to the driver until the stream ends.
-async fn receive(mut reports: Streaming<pb::Report>, session: SessionId, handle: Handle) {
-    let reason = loop {
+/// Hands a worker's reports to the driver until the stream ends; why it did.
+async fn receive(mut reports: Streaming<pb::Report>, session: SessionId, handle: &Handle) -> String {
+    loop {
         let message = match reports.message().await {
             Ok(Some(message)) => message,
-            Ok(None) => break "it was closed".to_owned(),
-            Err(status) => break status.message().to_owned(),
+            Ok(None) => return "it was closed".to_owned(),
+            Err(status) => return status.message().to_owned(),
         };
         match words::upward_from_pb(message) {
             Ok(Upward::Report(report, output)) => {
                 if handle.report(session, report, output).await.is_err() {
-                    break "the master is stopping".to_owned();
+                    return "the master is stopping".to_owned();
                 }
             }
             Ok(Upward::Open(_)) => tracing::warn!(%session, "a stream was opened twice"),
             Err(error) => tracing::warn!(%session, %error, "a report was passed over"),
         }
-    };
-    tracing::info!(%session, reason, "a session ends");
-    handle.disconnect(session).await;
+    }
 }
 
 /// A session's id that cannot be guessed and is never used twice.

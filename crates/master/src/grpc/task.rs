@@ -1,4 +1,4 @@
-//! The clients' side: the same operations as over HTTP.
+//! The clients' side: submit, get, list, watch, cancel and read, as over HTTP.
 
 use sortie_engine::{FieldError, JobId, Selector, TaskId};
 use sortie_store::{JobFilter, JobRow, TaskFilter, TaskRow};
@@ -122,7 +122,7 @@ impl TaskService for Tasks {
         request: Request<pb::ReadOutputRequest>,
     ) -> Result<Response<Self::ReadOutputStream>, Status> {
         let request = request.into_inner();
-        let output = self.0.output(task_id(&request.id)?).await?;
+        let (_, output) = self.0.output(task_id(&request.id)?).await?;
         let (stdout, stderr) = match pb::OutputStream::try_from(request.stream) {
             Ok(pb::OutputStream::Unspecified) => (true, true),
             Ok(pb::OutputStream::Stdout) => (true, false),

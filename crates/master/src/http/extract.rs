@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -11,10 +11,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
-use sortie_engine::{FieldError, JobId, TaskId};
+use sortie_engine::{FieldError, JobId, TaskId, pointer_token};
+use tokio_stream::StreamExt as _;
 use utoipa::IntoParams;
 
 use super::problem::Rejection;
+
+/// The largest body that is taken, in bytes: a script, an input and an environment at their limits, with room for
+/// JSON's escapes.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most that is read of a body that is too large, in bytes.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// A body of JSON.
 pub(crate) struct Json(pub(crate) Value);
@@ -31,7 +39,7 @@ pub(crate) struct Id<T>(pub(crate) T);
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// Answer at the end, but no later than after this time, to 5m; at once if absent.
-    #[param(example = "30s", pattern = "^[1-9][0-9]{0,2}(ms|s)$")]
+    #[param(example = "30s")]
     wait: Option<String>,
 }
 
@@ -49,6 +57,21 @@ impl PathId for JobId {
     const WHAT: &'static str = "job";
 }
 
+/// A worker's name; any text may be asked for.
+pub(crate) struct WorkerName(pub(crate) String);
+
+impl FromStr for WorkerName {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(WorkerName(text.to_owned()))
+    }
+}
+
+impl PathId for WorkerName {
+    const WHAT: &'static str = "worker";
+}
+
 impl Wait {
     /// The time to wait, if one is asked for.
     pub(crate) fn duration(&self) -> Result<Option<Duration>, Rejection> {
@@ -60,19 +83,36 @@ impl Wait {
 impl<S: Send + Sync> FromRequest<S> for Json {
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
         if !is_json(&request) {
             let detail = "the body must be JSON, and say so: Content-Type: application/json";
             return Err(Rejection::new(415, "not_json", detail));
         }
-        let body =
-            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status().as_u16() {
-                413 => Rejection::new(413, "too_large", "the body is too large; 8 MiB is the most"),
-                status => Rejection::new(status, "unreadable", rejection.body_text()),
-            })?;
+        let body = read(request.into_body()).await?;
         let parsed: Result<Value, _> = serde_json::from_slice(&body);
         let malformed = |error| Rejection::new(400, "malformed", format!("the body is not JSON: {error}"));
         parsed.map(with_whole_numbers).map(Json).map_err(malformed)
+    }
+}
+
+/// Reads a body. Of one that is too large the rest is read too, up to a limit, and thrown away: a client that is
+/// still sending when the connection is closed would see that, and not the answer.
+async fn read(body: Body) -> Result<Vec<u8>, Rejection> {
+    let mut stream = body.into_data_stream();
+    let (mut read, mut total) = (Vec::new(), 0);
+    while let Some(chunk) = stream.next().await {
+        let unreadable = |error| Rejection::new(400, "unreadable", format!("the body cannot be read: {error}"));
+        let chunk = chunk.map_err(unreadable)?;
+        total += chunk.len();
+        match total {
+            ..=MAX_BODY_BYTES => read.extend_from_slice(&chunk),
+            ..=MAX_DISCARDED_BYTES => read = Vec::new(),
+            _ => break,
+        }
+    }
+    match total > MAX_BODY_BYTES {
+        true => Err(Rejection::new(413, "too_large", format!("the body is larger than {MAX_BODY_BYTES} bytes"))),
+        false => Ok(read),
     }
 }
 
@@ -106,7 +146,7 @@ fn with_whole_numbers(mut body: Value) -> Value {
 fn token(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Seq { index } => Some(format!("/{index}")),
-        Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        Segment::Map { key } => Some(format!("/{}", pointer_token(key))),
         Segment::Enum { .. } | Segment::Unknown => None,
     }
 }

@@ -25,6 +25,8 @@ pub(super) async fn live() -> Answer<Health> {
 /// Whether the master takes work: the scheduler and the store answer.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It is well.", body = Health), ReadProblems))]
 pub(super) async fn ready(State(service): State<Service>) -> Result<Answer<Health>, Rejection> {
-    service.ready().await?;
-    Ok(Answer(Health { status: "ok" }))
+    match service.ready().await {
+        Ok(()) => Ok(Answer(Health { status: "ok" })),
+        Err(error) => Err(Rejection::new(503, "not_ready", error.to_string())),
+    }
 }

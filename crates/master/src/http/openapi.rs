@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document: made from the handlers and their types, then told what the types cannot say.
 //!
-//! The patterns and limits are those of the engine's checks, so that what the document allows is accepted and what it
-//! forbids is refused.
+//! The patterns and limits are those of the engine's checks: what the document allows is accepted. Of durations and
+//! times it gives the usual forms; more are understood.
 
 use serde_json::{Map, Value, json};
 use sortie_engine::{MAX_COUNT, MAX_LABELS, MAX_NAME_CHARS, RESERVED_ENV, StateName};
@@ -13,8 +13,21 @@ const VISIBLE: &str =
     r"^[^\u0000]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\u0000]*$";
 const LABEL_KEY: &str = "^[A-Za-z0-9._/-]{1,63}$";
 const LABEL_VALUE: &str = "^[A-Za-z0-9._/-]{0,63}$";
-/// The simple durations; more of them are understood, such as `1h 30m`.
-const DURATION: &str = "^([1-9][0-9]{0,4}(ms|s|m)|[1-9][0-9]{0,2}h)$";
+/// `90s`, `1h 30m`, `7days`: up to a year, the largest unit first.
+const DURATION: &str = concat!(
+    "^(([1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9])(d|days?)( ?[0-9]{1,2}h)?( ?[0-9]{1,2}m)?( ?[0-9]{1,2}s)?",
+    "|[1-9][0-9]{0,2}(h|hours?)( ?[0-9]{1,2}m)?( ?[0-9]{1,2}s)?",
+    "|[1-9][0-9]{0,4}(m|min)( ?[0-9]{1,2}s)?",
+    "|[1-9][0-9]{0,6}s( ?[0-9]{1,3}ms)?|[1-9][0-9]{0,8}ms)$",
+);
+/// How long one request may wait.
+const WAIT: &str = "^([1-9][0-9]{0,4}ms|[1-9][0-9]{0,2}s|[1-5]m)$";
+/// A moment of this century, in UTC.
+const TIME: &str = concat!(
+    "^20([0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)",
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|([02468][048]|[13579][26])-02-29)",
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3})?Z$",
+);
 const JOB_ID: &str = "^[0-9]{1,18}$";
 const TASK_ID: &str = r"^[0-9]{1,18}(\.[0-9]{1,9})?$";
 
@@ -82,6 +95,10 @@ fn job(spec: &Value) -> Value {
 }
 
 fn refine_queries(paths: &mut Value) {
+    let operations = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in operations.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
+        refine_parameter(&mut operation["parameters"], "wait", json!({ "pattern": WAIT }));
+    }
     for (path, cursor) in [("/v1/tasks", TASK_ID), ("/v1/jobs", JOB_ID)] {
         let parameters = &mut paths[path]["get"]["parameters"];
         refine_parameter(parameters, "cursor", json!({ "pattern": cursor }));
@@ -89,11 +106,7 @@ fn refine_queries(paths: &mut Value) {
         refine_parameter(parameters, "label", json!({ "pattern": selector() }));
         refine_parameter(parameters, "job", json!({ "pattern": JOB_ID }));
         for time in ["submitted_from", "submitted_until"] {
-            refine_parameter(
-                parameters,
-                time,
-                json!({ "pattern": r"^20[0-9]{2}-[01][1-2]-[0-2][1-8]T[01][0-9]:[0-5][0-9]:[0-5][0-9]Z$" }),
-            );
+            refine_parameter(parameters, time, json!({ "pattern": TIME }));
         }
     }
     refine_parameter(&mut paths["/v1/workers"]["get"]["parameters"], "label", json!({ "pattern": selector() }));

@@ -20,6 +20,9 @@ use crate::view;
 /// How many bytes of the streams that were asked for were not kept.
 const DROPPED_BYTES: HeaderName = HeaderName::from_static("sortie-dropped-bytes");
 
+/// The task's state: before its end there is no output yet.
+const TASK_STATE: HeaderName = HeaderName::from_static("sortie-task-state");
+
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
@@ -101,13 +104,13 @@ pub(super) async fn get(
 /// Get what a task wrote, once it has ended. `Sortie-Dropped-Bytes` says how much of it was not kept.
 #[utoipa::path(get, operation_id = "read_output", path = "/v1/tasks/{id}/output", tag = "tasks", params(("id" = String, Path), OutputQuery),
     responses((status = 200, description = "The bytes, as they were written.", body = [u8], content_type = "application/octet-stream",
-        headers(("sortie-dropped-bytes" = u64))), OneProblems))]
+        headers(("sortie-dropped-bytes" = u64), ("sortie-task-state" = String))), OneProblems))]
 pub(super) async fn output(
     State(service): State<Service>,
     Id(id): Id<TaskId>,
     Params(query): Params<OutputQuery>,
 ) -> Result<Response, Rejection> {
-    let output = service.output(id).await?;
+    let (state, output) = service.output(id).await?;
     let (bytes, dropped) = match query.stream {
         Stream::Stdout => (output.stdout.bytes, output.stdout.dropped),
         Stream::Stderr => (output.stderr.bytes, output.stderr.dropped),
@@ -118,6 +121,7 @@ pub(super) async fn output(
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (DROPPED_BYTES, HeaderValue::from(dropped)),
+        (TASK_STATE, HeaderValue::from_static(state.as_str())),
     ];
     Ok((headers, bytes).into_response())
 }
@@ -127,7 +131,7 @@ pub(super) async fn output(
     responses((status = 200, description = "The reason.", body = Explanation), OneProblems))]
 pub(super) async fn why(State(service): State<Service>, Id(id): Id<TaskId>) -> Result<Answer<Explanation>, Rejection> {
     let explanation = match service.explain(id).await? {
-        Some(explanation) => view::explanation(id, &explanation),
+        Some(explanation) => view::explanation(&service.task(id).await?, &explanation),
         None => view::ended_explanation(&service.task(id).await?),
     };
     Ok(Answer(explanation))

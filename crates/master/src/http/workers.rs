@@ -1,13 +1,13 @@
 //! Workers over HTTP.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use sortie_engine::{Admission, FieldError};
 use sortie_store::WorkerFilter;
 use utoipa::IntoParams;
 
-use super::extract::Params;
+use super::extract::{Id, Params, WorkerName};
 use super::problem::{OneProblems, ReadProblems, Rejection};
 use crate::api::{Worker, WorkerPage, WorkerState};
 use crate::service::{Service, checked_limit};
@@ -47,7 +47,10 @@ pub(super) async fn list(
 /// Get one worker.
 #[utoipa::path(get, operation_id = "get_worker", path = "/v1/workers/{name}", tag = "workers", params(("name" = String, Path)),
     responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
-pub(super) async fn get(State(service): State<Service>, Path(name): Path<String>) -> Result<Answer<Worker>, Rejection> {
+pub(super) async fn get(
+    State(service): State<Service>,
+    Id(WorkerName(name)): Id<WorkerName>,
+) -> Result<Answer<Worker>, Rejection> {
     Ok(Answer(Worker::from(&service.worker(&name).await?)))
 }
 
@@ -56,7 +59,7 @@ pub(super) async fn get(State(service): State<Service>, Path(name): Path<String>
     responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
 pub(super) async fn drain(
     State(service): State<Service>,
-    Path(name): Path<String>,
+    Id(WorkerName(name)): Id<WorkerName>,
 ) -> Result<Answer<Worker>, Rejection> {
     Ok(Answer(Worker::from(&service.admit(name, Admission::Draining).await?)))
 }
@@ -66,7 +69,7 @@ pub(super) async fn drain(
     responses((status = 200, description = "The worker.", body = Worker), OneProblems))]
 pub(super) async fn undrain(
     State(service): State<Service>,
-    Path(name): Path<String>,
+    Id(WorkerName(name)): Id<WorkerName>,
 ) -> Result<Answer<Worker>, Rejection> {
     Ok(Answer(Worker::from(&service.admit(name, Admission::Open).await?)))
 }
