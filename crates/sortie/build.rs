@@ -22,9 +22,7 @@ fn asked() -> Option<String> {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some();
-    Some(if dirty { format!("{commit}-dirty") } else { commit })
+    git(&["rev-parse", "--short=12", "HEAD"])
 }
 
 /// The one line that git answers, if it answers anything.

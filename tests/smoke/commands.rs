@@ -111,9 +111,31 @@ async fn a_task_that_runs_can_be_cancelled() -> Result<()> {
     let id = sandbox.ask_text(&master, &["submit", "--cmd", "sleep 600"]).await?;
     master.task_is(&id, "running").await?;
     let answer = sandbox.ask_text(&master, &["cancel", &id]).await?;
-    assert!(answer.starts_with(&format!("{id} is ")), "{answer}");
+    assert!(["cancelling", "cancelled"].map(|state| format!("{id} is {state}")).contains(&answer), "{answer}");
     let ended = sandbox.ask(&master, &["wait", &format!("{id}.0")]).await?;
     assert_eq!((ended.code, ended.text()), (Some(130), format!("{id}.0 was cancelled by 127.0.0.1\n").as_str()));
     sandbox.ask(&master, &["cancel", "4711"]).await?.assert_failed(1, &["4711"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cancelling_an_array_counts_its_tasks() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let master = sandbox.master().await?;
+    let id = sandbox.ask_text(&master, &["submit", "--count", "3", "--cmd", "true"]).await?;
+    assert_eq!(sandbox.ask_text(&master, &["cancel", &id]).await?, format!("{id}: 3 cancelled"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn output_before_the_end_is_said_to_be_none() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let master = sandbox.master().await?;
+    let id = sandbox.ask_text(&master, &["submit", "--cmd", "echo hi"]).await?;
+    let early = sandbox.ask(&master, &["output", &id]).await?;
+    assert_eq!((early.code, early.text()), (Some(0), ""), "{early:?}");
+    assert!(early.stderr.contains("has not ended, it is queued") && early.stderr.contains("-f"), "{early:?}");
+    let _worker = sandbox.worker(&master, "w1", &[]).await?;
+    assert_eq!(sandbox.ask_text(&master, &["output", "-f", &id]).await?, "hi");
     Ok(())
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::process::{Ended, Process};
 
 /// The binary.
-const SORTIE: &str = env!("CARGO_BIN_EXE_sortie");
+pub(crate) const SORTIE: &str = env!("CARGO_BIN_EXE_sortie");
 
 /// How often processes are looked for and killed; one that is born while its parent is killed is found the next time.
 const KILL_ROUNDS: u32 = 100;
@@ -40,7 +40,12 @@ impl Sandbox {
 
     /// The binary with these arguments, to be started in the sandbox.
     pub(crate) fn sortie(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(SORTIE);
+        self.program(SORTIE, arguments)
+    }
+
+    /// A program with these arguments, to be started in the sandbox.
+    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.dir.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp"));

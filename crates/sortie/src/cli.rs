@@ -1,5 +1,6 @@
 //! The command line as clap reads it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     /// Serve as a worker.
     Worker(WorkerArgs),
     /// Serve as both, for trying things out; or run one command through both and exit with its code.
+    ///
+    /// What it is told, it is told by flags: the files and variables of masters and workers do not count.
     Dev(DevArgs),
     #[command(flatten)]
     Client(ClientCommand),
@@ -162,6 +165,12 @@ pub(crate) struct WorkerArgs {
 /// The flags of the two in one.
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
+    /// Where clients find it over HTTP; 127.0.0.1:9092 if absent, and with a command any free port.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
+    pub(crate) http_addr: Option<SocketAddr>,
+    /// Where workers and clients find it over gRPC; 127.0.0.1:50051 if absent, and with a command any free port.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
+    pub(crate) grpc_addr: Option<SocketAddr>,
     /// Where to keep what is remembered; a temporary directory, removed at the end, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -321,7 +330,7 @@ pub(crate) enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-    /// Both, in one order.
+    /// Both: first standard output, then standard error.
     #[default]
     Both,
 }
@@ -378,6 +387,12 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// An address that only this machine reaches.
+fn loopback(text: &str) -> Result<SocketAddr, &'static str> {
+    let addr = text.parse().ok().filter(|addr: &SocketAddr| addr.ip().is_loopback());
+    addr.ok_or("write a loopback IP:PORT, such as 127.0.0.1:9093: this is for one machine only")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -425,5 +440,12 @@ mod tests {
         assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert!(pair("A").is_err());
         assert!(pair("=b").is_err());
+    }
+
+    #[test]
+    fn what_is_for_one_machine_listens_on_loopback() {
+        assert_eq!(loopback("127.0.0.1:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert!(loopback("[::1]:9092").is_ok());
+        assert!(loopback("0.0.0.0:9092").is_err() && loopback("localhost:9092").is_err() && loopback("9092").is_err());
     }
 }

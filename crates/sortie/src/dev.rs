@@ -4,7 +4,7 @@
 //! it, nothing is left behind: the worker stops before the master, and if both are dropped the commands are killed.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
@@ -16,28 +16,30 @@ use crate::cli::{DevArgs, Format};
 use crate::client::{self, Client};
 use crate::exit::{Failure, Result};
 use crate::serve;
+use crate::settings::DEFAULT_SERVER;
 use crate::settings::env::Environment;
 use crate::signals::{self, Signals};
 use crate::talk;
 
 /// The worker's name.
 const WORKER: &str = "dev";
+/// Wherever there is room.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Serves as both until it is stopped, or runs one command.
 pub(crate) async fn dev(args: DevArgs, environment: &Environment, format: Format) -> Result<u8> {
-    let home = Home::new(args.data_dir)?;
+    let home = Home::new(args.data_dir.clone())?;
+    let config = master_config(&args, &home);
     if args.argv.is_empty() {
-        return serve(&home).await;
+        return serve(&home, config).await;
     }
-    let both = Both::start(&home, master_config(&home, 0, 0)).await?;
+    let both = Both::start(&home, config).await?;
     let client = Client::new(&both.url(), environment)?;
     both.during(client::run_argv(&client, args.argv, format)).await
 }
 
-async fn serve(home: &Home) -> Result<u8> {
+async fn serve(home: &Home, config: sortie_master::Config) -> Result<u8> {
     let signals = Signals::new()?;
-    let standard = sortie_master::Config::default();
-    let config = master_config(home, standard.http_addr.port(), standard.grpc_addr.port());
     let both = Both::start(home, config).await?;
     talk::error_bytes(banner(&both.url(), home).as_bytes());
     let stop = CancellationToken::new();
@@ -48,13 +50,15 @@ async fn serve(home: &Home) -> Result<u8> {
     signals::obeying(signals, &stop, both.during(stopped)).await?
 }
 
-fn master_config(home: &Home, http_port: u16, grpc_port: u16) -> sortie_master::Config {
-    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+fn master_config(args: &DevArgs, home: &Home) -> sortie_master::Config {
+    let standard = sortie_master::Config::default();
+    // One command is in nobody's way, not even in another `sortie dev`'s.
+    let unless_told = |addr| if args.argv.is_empty() { addr } else { ANY_PORT };
     sortie_master::Config {
-        http_addr: loopback(http_port),
-        grpc_addr: loopback(grpc_port),
+        http_addr: args.http_addr.unwrap_or(unless_told(standard.http_addr)),
+        grpc_addr: args.grpc_addr.unwrap_or(unless_told(standard.grpc_addr)),
         data_dir: home.path().join("master"),
-        ..sortie_master::Config::default()
+        ..standard
     }
 }
 
@@ -63,12 +67,13 @@ fn banner(url: &str, home: &Home) -> String {
         Home::Temporary(_) => "and is removed at the end",
         Home::Kept(_) => "and is kept",
     };
+    let server = if url == DEFAULT_SERVER { String::new() } else { format!(" --server {url}") };
     let path = home.path().display();
     format!(
         "Sortie runs: a master and a worker in this process, for this machine only.
 
   Try      curl --json '{{\"cmd\": \"echo hello\"}}' '{url}/tasks?wait=30s'
-  or       sortie run -- echo hello
+  or       sortie run{server} -- echo hello
   State    is in {path} {kept}
   Stop     with Ctrl-C
 

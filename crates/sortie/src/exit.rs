@@ -5,7 +5,7 @@
 //! | 0 | it worked |
 //! | 1 | the master answered that it cannot be: there is no such task, the states conflict, the body is too large |
 //! | 64 | the command line, the configuration or a field of the spec cannot be used |
-//! | 69 | the master cannot be reached, is shutting down or has a full queue; try again |
+//! | 69 | the master cannot be reached, is shutting down or is too busy to answer (429); try again |
 //! | 70 | a defect, on either side; or the command was lost or expired, which has no exit code |
 //! | 77 | not allowed |
 //!

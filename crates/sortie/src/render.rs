@@ -8,8 +8,8 @@ use comfy_table::{Cell, Color, Table, presets};
 use sortie_master::api::{Explanation, Job, Reason, State, Task, Worker, WorkerState};
 
 use crate::talk;
-pub(crate) use text::end;
-use text::{age, counts, labels, outcome, summary, took};
+use text::{age, outcome, summary, took};
+pub(crate) use text::{counts, end, labels};
 
 /// The space between two columns.
 const GAP: (u16, u16) = (0, 3);
@@ -182,7 +182,8 @@ fn state_cell(state: State) -> Cell {
     }
 }
 
-fn words(state: State) -> String {
+/// A state in words.
+pub(crate) fn words(state: State) -> String {
     state.as_str().replace('_', " ")
 }
 

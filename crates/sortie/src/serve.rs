@@ -32,7 +32,9 @@ pub(crate) async fn worker(args: WorkerArgs, environment: &Environment) -> Resul
 pub(crate) async fn start_master(config: sortie_master::Config, stop: CancellationToken) -> Result<Master> {
     Master::start(config, VERSION.to_owned(), stop).await.map_err(|error| match &error {
         StartError::NotAllowed { .. } => Failure::not_allowed(error.to_string()),
-        StartError::Listen { .. } => Failure::unavailable(error.to_string()),
+        StartError::Listen { .. } => {
+            Failure::unavailable(format!("{error} --http-addr and --grpc-addr choose other addresses"))
+        }
         StartError::Store(_) | StartError::Commit(_) | StartError::Defect(_) => Failure::internal(error.to_string()),
     })
 }

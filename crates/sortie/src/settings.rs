@@ -21,6 +21,9 @@ use sortie_engine::{Labels, Limits};
 use env::Environment;
 pub(crate) use layers::load;
 
+/// Where clients look for a master that nobody told them of.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:9092";
+
 /// The settings of one component; every field is one setting.
 pub(crate) trait Settings: Serialize + DeserializeOwned {
     /// What the names of its variables begin with.
@@ -80,7 +83,7 @@ pub(crate) struct WorkerSettings {
     #[serde(deserialize_with = "fields::path")]
     pub(crate) data_dir: PathBuf,
     /// How long running commands may end by themselves when it is stopped.
-    #[serde(with = "humantime_serde")]
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::duration")]
     pub(crate) stop_timeout: Duration,
 }
 
@@ -133,7 +136,7 @@ impl Settings for ClientSettings {
     const OWNS_PREFIX: bool = false;
 
     fn defaults(_environment: &Environment, _given: &Dict) -> Self {
-        ClientSettings { server: "http://127.0.0.1:9092".to_owned() }
+        ClientSettings { server: DEFAULT_SERVER.to_owned() }
     }
 }
 

@@ -13,6 +13,7 @@ use sortie_wire::node::StartOrder;
 use sortie_wire::trace;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::Sender;
+use tokio::signal::unix::SignalKind;
 use tokio::task::JoinError;
 use tokio_util::task::{AbortOnDropHandle, JoinMap};
 use tracing::{Instrument as _, Span};
@@ -25,6 +26,10 @@ use crate::workspace::Workspace;
 /// How long a command's output is read on after its exit: a daemon that left the group may hold the pipe for ever.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// The end of a command that ran and whose exit status nobody knows: by a signal that does not exist, for it may not
+/// pass for a success, nor for anything that the command chose.
+const UNKNOWN: Exit = Exit::Signal(0);
+
 /// The commands that run or are about to. Dropped, it kills them all.
 #[derive(Debug)]
 pub(crate) struct Executor {
@@ -32,6 +37,8 @@ pub(crate) struct Executor {
     worker: Arc<str>,
     under_way: JoinMap<AttemptId, Reached>,
     running: BTreeMap<AttemptId, Arc<Group>>,
+    #[expect(dead_code, reason = "held, not used")]
+    children: Option<tokio::signal::unix::Signal>,
 }
 
 /// What has happened to an attempt.
@@ -49,13 +56,14 @@ pub(crate) enum Step {
 #[derive(Debug)]
 enum Reached {
     Started(Result<Spawned, SpawnError>),
-    Ended(Result<Exit, SpawnError>, Output),
+    Ended(Exit, Output),
 }
 
 impl Executor {
     /// An executor that runs nothing yet.
     pub(crate) fn new(workspace: Workspace, worker: &str) -> Self {
-        Executor { workspace, worker: worker.into(), under_way: JoinMap::new(), running: BTreeMap::new() }
+        let (under_way, running) = (JoinMap::new(), BTreeMap::new());
+        Executor { workspace, worker: worker.into(), under_way, running, children: mind_children() }
     }
 
     /// Starts an attempt, whose life `span` is.
@@ -81,12 +89,22 @@ impl Executor {
                 self.under_way.spawn(attempt, finish(spawned));
                 return Some((attempt, Step::Spawned));
             }
-            Ok(Reached::Started(Err(error)) | Reached::Ended(Err(error), _)) => Step::Failed(error),
-            Ok(Reached::Ended(Ok(exit), output)) => Step::Ended(exit, output),
-            Err(error) => Step::Failed(broken(&error)),
+            Ok(Reached::Started(Err(error))) => Step::Failed(error),
+            Ok(Reached::Ended(exit, output)) => Step::Ended(exit, output),
+            Err(error) => self.broken(attempt, &error),
         };
         self.running.remove(&attempt);
         Some((attempt, step))
+    }
+
+    /// A task of ours has panicked, which must not happen; what it ran is killed as it is dropped.
+    fn broken(&self, attempt: AttemptId, error: &JoinError) -> Step {
+        tracing::error!(%attempt, %error, "the executor failed");
+        if self.running.contains_key(&attempt) {
+            Step::Ended(UNKNOWN, Output::default())
+        } else {
+            Step::Failed(broken(error))
+        }
     }
 }
 
@@ -97,6 +115,13 @@ impl Drop for Executor {
             group.signal(Signal::KILL);
         }
     }
+}
+
+/// Has the system tell of children that end: a parent may have left us its wish to ignore them, and then their exit
+/// statuses are lost and their numbers another's before we have looked.
+fn mind_children() -> Option<tokio::signal::unix::Signal> {
+    let minded = tokio::signal::unix::signal(SignalKind::child());
+    minded.inspect_err(|error| tracing::warn!(%error, "exit statuses may be lost: SIGCHLD cannot be handled")).ok()
 }
 
 async fn start(workspace: Workspace, worker: Arc<str>, order: StartOrder) -> Reached {
@@ -112,16 +137,21 @@ async fn finish(spawned: Spawned) -> Reached {
     let Spawned { group, mut capture, stdin, dir } = spawned;
     let feed = stdin.map(|(pipe, text)| AbortOnDropHandle::new(tokio::spawn(feed(pipe, text))));
     tokio::select! {
-        () = group.exited() => {}
+        () = exited_and_settled(&group) => {}
         () = read_for_ever(&mut capture) => {}
     }
     drop(feed);
-    let exit = group.reap().map(exit).map_err(untold);
+    let exit = group.reap().map_or_else(|error| untold(&error), exit);
     // What was written before the exit is in the pipes already, and is read before anything that may come later.
     let lingering = tokio::time::timeout(LINGER, capture.read_to_end());
     _ = futures_util::future::join(lingering, group.gone()).await;
     _ = tokio::task::spawn_blocking(move || dir.remove()).await;
     Reached::Ended(exit, capture.into_output())
+}
+
+async fn exited_and_settled(group: &Group) {
+    group.exited().await;
+    group.settled().await;
 }
 
 /// A command may close its output and run on.
@@ -142,8 +172,9 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-fn untold(error: io::Error) -> SpawnError {
-    SpawnError::new(&error, "the command ended, but its exit status was taken by another; is SIGCHLD ignored?")
+fn untold(error: &io::Error) -> Exit {
+    tracing::warn!(%error, "a command ended, but its exit status was taken by another");
+    UNKNOWN
 }
 
 /// A task of ours that panicked; what it ran was killed as it was dropped.

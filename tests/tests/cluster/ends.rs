@@ -1,5 +1,7 @@
 //! Every end is told apart, and told truly.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use sortie_tests::{Cluster, eventually, json};
 
@@ -37,7 +39,8 @@ async fn what_cannot_start_says_why() -> Result<()> {
 #[tokio::test]
 async fn a_timeout_keeps_the_output() -> Result<()> {
     let cluster = Cluster::with_worker(1).await?;
-    let task = cluster.http.run(&json!({"cmd": "echo before; sleep 60", "timeout": "200ms"})).await?;
+    // Long enough for a shell to write its first line, on a busy machine too.
+    let task = cluster.http.run(&json!({"cmd": "echo before; sleep 600", "timeout": "2s"})).await?;
     assert_eq!((&task["state"], &task["outcome"]), (&json!("timed_out"), &json!({"kind": "timed_out"})));
     assert_eq!(cluster.http.output(&task, "stdout").await?, "before\n");
     Ok(())
@@ -46,10 +49,17 @@ async fn a_timeout_keeps_the_output() -> Result<()> {
 #[tokio::test]
 async fn who_ignores_term_is_killed_after_the_grace() -> Result<()> {
     let cluster = Cluster::with_worker(1).await?;
-    let spec = json!({"cmd": "trap '' TERM; echo $$; while :; do sleep 0.05; done", "timeout": "100ms", "kill_grace": "200ms"});
-    let task = cluster.http.run(&spec).await?;
-    assert_eq!(task["state"], "timed_out");
-    let pid = cluster.http.output(&task, "stdout").await?;
+    let file = cluster.path("pid");
+    let cmd = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.05; done", file.display());
+    let id = cluster.http.submit(&json!({"cmd": cmd, "kill_grace": "200ms"})).await?;
+    let pid = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("TERM is ignored", async || Ok(pid().ends_with('\n'))).await?;
+    let asked = Instant::now();
+    cluster.http.post(&format!("/v1/tasks/{id}/cancel"), &json!({})).await?;
+    let task = cluster.task_is(&id, "cancelled").await?;
+    assert_eq!(task["outcome"]["confirmed"], true, "{task}");
+    assert!(asked.elapsed() >= Duration::from_millis(200), "it has its grace");
+    let pid = pid();
     assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "{pid} is gone when the end is told");
     Ok(())
 }

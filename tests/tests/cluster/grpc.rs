@@ -54,7 +54,7 @@ async fn jobs_are_submitted_listed_and_cancelled() -> Result<()> {
     assert_eq!(job.counts, [pb::StateCount { state: pb::TaskState::Cancelled.into(), tasks: 5 }]);
     let filter = pb::Filter { states: vec![pb::TaskState::Cancelled.into()], ..pb::Filter::default() };
     let request = pb::ListJobsRequest { filter: Some(filter), ..pb::ListJobsRequest::default() };
-    assert_eq!(client.list_jobs(request).await?.into_inner().jobs, [job.clone()]);
+    assert_eq!(client.list_jobs(request).await?.into_inner().jobs, std::slice::from_ref(&job));
     assert_eq!(client.get_job(pb::GetJobRequest { id: "1".into() }).await?.into_inner(), job);
     Ok(())
 }

@@ -104,10 +104,12 @@ async fn read(body: Body) -> Result<Vec<u8>, Rejection> {
         let unreadable = |error| Rejection::new(400, "unreadable", format!("the body cannot be read: {error}"));
         let chunk = chunk.map_err(unreadable)?;
         total += chunk.len();
-        match total {
-            ..=MAX_BODY_BYTES => read.extend_from_slice(&chunk),
-            ..=MAX_DISCARDED_BYTES => read = Vec::new(),
-            _ => break,
+        if total > MAX_DISCARDED_BYTES {
+            break;
+        } else if total > MAX_BODY_BYTES {
+            read = Vec::new();
+        } else {
+            read.extend_from_slice(&chunk);
         }
     }
     match total > MAX_BODY_BYTES {

@@ -2,7 +2,7 @@
 
 use reqwest::Response;
 use serde_json::{Value, json};
-use sortie_master::api::Job;
+use sortie_master::api::{Job, State, Task};
 
 use super::http::{self, Client, NO_QUERY};
 use super::read;
@@ -13,6 +13,9 @@ use crate::{render, talk};
 
 /// How many bytes of the output the master did not keep.
 const DROPPED_BYTES: &str = "sortie-dropped-bytes";
+
+/// The task's state when its output was read.
+const TASK_STATE: &str = "sortie-task-state";
 
 /// Where a task's output goes.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,9 @@ pub(super) enum Sink {
 /// Shows tasks and jobs; a job of one as its task.
 pub(super) async fn status(client: &Client, ids: &[String], format: Format) -> Result<u8> {
     for id in ids {
-        let (target, answer) = resolved(client, id).await?;
+        let target = Target::of(id);
+        let answer = client.get(&target.path(), &NO_QUERY).await?;
+        let (target, answer) = resolved(client, target, answer).await?;
         match (format, target) {
             (Format::Json, _) => talk::json(&answer)?,
             (Format::Table, Target::Task(_)) => talk::line(&render::task(&read(&answer)?))?,
@@ -36,13 +41,12 @@ pub(super) async fn status(client: &Client, ids: &[String], format: Format) -> R
     Ok(0)
 }
 
-async fn resolved(client: &Client, id: &str) -> Result<(Target, Value)> {
-    let target = Target::of(id);
-    let answer = client.get(&target.path(), &NO_QUERY).await?;
-    if matches!(target, Target::Task(_)) || read::<Job>(&answer)?.count > 1 {
-        return Ok((target, answer));
-    }
-    let task = Target::Task(format!("{id}.0"));
+/// The answer about a target; if it is a job of one, its task and the answer about that.
+async fn resolved(client: &Client, target: Target, answer: Value) -> Result<(Target, Value)> {
+    let task = match &target {
+        Target::Job(id) if read::<Job>(&answer)?.count == 1 => Target::Task(one(id)),
+        Target::Job(_) | Target::Task(_) => return Ok((target, answer)),
+    };
     let answer = client.get(&task.path(), &NO_QUERY).await?;
     Ok((task, answer))
 }
@@ -94,7 +98,19 @@ async fn output_json(client: &Client, id: &str, stream: Stream) -> Result<Value>
 }
 
 async fn request_output(client: &Client, id: &str, stream: Stream) -> Result<Response> {
-    client.download(&["tasks", id, "output"], &[("stream", word(stream))]).await
+    let response = client.download(&["tasks", id, "output"], &[("stream", word(stream))]).await?;
+    if let Some(state) = state(&response).filter(|state| !state.is_final()) {
+        talk::note(&format!(
+            "the task {id} has not ended, it is {}; its output can be read at its end, which `sortie output -f` waits for",
+            render::words(state)
+        ));
+    }
+    Ok(response)
+}
+
+fn state(response: &Response) -> Option<State> {
+    let header = response.headers().get(TASK_STATE);
+    serde_json::from_value(header?.to_str().ok()?.into()).ok()
 }
 
 fn dropped_bytes(response: &Response) -> u64 {
@@ -146,11 +162,13 @@ async fn cancel_one(client: &Client, id: &str, format: Format) -> Result<()> {
     let target = Target::of(id);
     let [kind, name] = target.path();
     let answer = client.post(&[kind, name, "cancel"], None).await?;
-    match format {
-        Format::Json => talk::json(&answer),
-        Format::Table => {
-            let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
-            talk::line(&format!("{id} is {}", state.replace('_', " ")))
+    let (target, answer) = resolved(client, target, answer).await?;
+    match (format, target) {
+        (Format::Json, _) => talk::json(&answer),
+        (Format::Table, Target::Task(_)) => {
+            talk::line(&format!("{id} is {}", render::words(read::<Task>(&answer)?.state)))
         }
+        // The state of an array with tasks that are being cancelled is `running`.
+        (Format::Table, Target::Job(_)) => talk::line(&format!("{id}: {}", render::counts(&read(&answer)?))),
     }
 }

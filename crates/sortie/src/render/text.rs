@@ -30,14 +30,14 @@ pub(super) fn command(spec: &Spec) -> String {
 }
 
 /// How many of a job's tasks are in each state.
-pub(super) fn counts(job: &Job) -> String {
+pub(crate) fn counts(job: &Job) -> String {
     let counts: Vec<String> =
         job.counts.iter().map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
     counts.join(", ")
 }
 
-/// Labels as they are typed.
-pub(super) fn labels(labels: &Labels) -> String {
+/// Labels as they are typed; an empty value stays away.
+pub(crate) fn labels(labels: &Labels) -> String {
     let label =
         |(key, value): (&String, &String)| if value.is_empty() { key.clone() } else { format!("{key}={value}") };
     labels.iter().map(label).collect::<Vec<_>>().join(",")

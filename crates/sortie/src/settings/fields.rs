@@ -6,7 +6,14 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
-use sortie_engine::{Labels, MAX_DURATION, MAX_LABEL_BYTES, MAX_SLOTS, parse_labels};
+use sortie_engine::{Labels, MAX_DURATION, MAX_SLOTS, parse_labels};
+use sortie_wire::node::MAX_NAME_BYTES;
+
+use crate::render;
+
+/// The shortest duration that is not nothing: durations are counted in whole milliseconds.
+const SHORTEST_SPAN: Duration = Duration::from_millis(1);
+const SECONDS_A_DAY: u64 = 86_400;
 
 /// An address to listen on.
 pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
@@ -23,13 +30,13 @@ pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Err
     Ok(path)
 }
 
-/// A worker's name, which is part of paths too.
+/// A worker's name, as a master takes it. It is part of paths too, where dots alone are no name.
 pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let dots = name.chars().all(|c| c == '.');
-    if dots || name.len() > MAX_LABEL_BYTES || !name.chars().all(allowed) {
-        let rule = format!("must be 1 to {MAX_LABEL_BYTES} letters, digits, dashes, underscores and dots");
+    if dots || name.len() > MAX_NAME_BYTES || !name.chars().all(allowed) {
+        let rule = format!("must be 1 to {MAX_NAME_BYTES} letters, digits, dashes, underscores and dots");
         return Err(D::Error::custom(format!("`{name}` is no worker's name; it {rule}")));
     }
     Ok(name)
@@ -47,18 +54,27 @@ pub(super) fn url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
 
 /// How many slots a worker has.
 pub(super) fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let slots = u32::deserialize(from)?;
-    if !(1..=MAX_SLOTS).contains(&slots) {
-        return Err(D::Error::custom(format!("must be 1 to {MAX_SLOTS}, not {slots}")));
+    let slots = u32::deserialize(from).ok().filter(|slots| (1..=MAX_SLOTS).contains(slots));
+    slots.ok_or_else(|| D::Error::custom(format!("must be a number from 1 to {MAX_SLOTS}")))
+}
+
+/// A duration.
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let duration = humantime::parse_duration(&text);
+    let duration =
+        duration.map_err(|_| D::Error::custom(format!("`{text}` is no duration, such as 500ms, 90s or 1h 30m")))?;
+    if duration > MAX_DURATION {
+        return Err(D::Error::custom(format!("must be at most {}days", MAX_DURATION.as_secs() / SECONDS_A_DAY)));
     }
-    Ok(slots)
+    Ok(duration)
 }
 
 /// A duration that is not nothing.
 pub(super) fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let span: Duration = humantime_serde::deserialize(from)?;
-    if span.is_zero() || span > MAX_DURATION {
-        return Err(D::Error::custom("must be from 1ms to 365days"));
+    let span = duration(from)?;
+    if span < SHORTEST_SPAN {
+        return Err(D::Error::custom(format!("must be at least {}", humantime::format_duration(SHORTEST_SPAN))));
     }
     Ok(span)
 }
@@ -70,11 +86,5 @@ pub(super) fn labels<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Er
 
 /// Labels as they are read.
 pub(super) fn write_labels<S: Serializer>(labels: &Labels, to: S) -> Result<S::Ok, S::Error> {
-    let labels: Vec<String> = labels.iter().map(label_text).collect();
-    to.serialize_str(&labels.join(","))
-}
-
-/// One label as it is read; the empty value stays away.
-fn label_text((key, value): (&String, &String)) -> String {
-    if value.is_empty() { key.clone() } else { format!("{key}={value}") }
+    to.serialize_str(&render::labels(labels))
 }

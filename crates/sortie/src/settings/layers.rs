@@ -159,6 +159,9 @@ fn reason(kind: &Kind) -> String {
     if let Kind::UnknownVariant(found, allowed) = kind {
         return format!("`{found}` is none of {}", allowed.join(", "));
     }
+    if let Kind::InvalidType(found, expected) = kind {
+        return format!("must be {expected}, not {found}");
+    }
     kind.to_string()
 }
 

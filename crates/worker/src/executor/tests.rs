@@ -54,6 +54,13 @@ impl Bench {
             }
         }
     }
+
+    async fn ended(&mut self) -> (Exit, Output) {
+        match self.next().await {
+            Step::Ended(exit, output) => (exit, output),
+            other @ (Step::Spawned | Step::Failed(_)) => panic!("{other:?}"),
+        }
+    }
 }
 
 fn order(command: Command) -> StartOrder {
@@ -304,12 +311,113 @@ async fn kill_ends_a_group_that_ignores_term() {
     bench.executor.signal(attempt(), Signal::TERM);
     until(|| !pid(&termed).is_empty()).await;
     bench.executor.signal(attempt(), Signal::KILL);
-    match bench.next().await {
-        Step::Ended(exit, output) => assert_eq!((exit, output.stdout.bytes), (Exit::Signal(9), b"out\n".to_vec())),
-        other @ (Step::Spawned | Step::Failed(_)) => panic!("{other:?}"),
-    }
+    let (exit, output) = bench.ended().await;
+    assert_eq!((exit, output.stdout.bytes), (Exit::Signal(9), b"out\n".to_vec()));
     assert!(is_gone(&pid(&leader)) && is_gone(&pid(&child)));
     bench.executor.signal(attempt(), Signal::KILL);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_group_has_its_grace_after_the_leader_s_end() {
+    let mut bench = Bench::new();
+    let (ready, fact) = (bench.path("ready"), bench.path("fact"));
+    let service = format!(
+        "trap 'sleep 0.3; head -c 300000 /dev/zero; echo done > {}; exit' TERM; echo $$ > {}; \
+         while :; do sleep 0.01; done",
+        fact.display(),
+        ready.display(),
+    );
+    // A shell that waits for a program dies of TERM at once.
+    let order = StartOrder { env: [("SERVICE".to_owned(), service)].into(), ..line("sh -c \"$SERVICE\"; echo after") };
+    bench.spawned(order).await;
+    until(|| !pid(&ready).is_empty()).await;
+    bench.executor.signal(attempt(), Signal::TERM);
+    let (exit, output) = bench.ended().await;
+    assert_eq!((exit, output.stdout.bytes.len()), (Exit::Signal(15), 300_000));
+    assert_eq!(pid(&fact), "done");
+    assert!(is_gone(&pid(&ready)));
+}
+
+/// Asks a command to end whose leader does and whose child does not; the number of the child, which lives on.
+async fn outlived(bench: &mut Bench) -> String {
+    let (leader, child, go, fact) = (bench.path("leader"), bench.path("child"), bench.path("go"), bench.path("fact"));
+    let service = format!(
+        "trap '' TERM; echo $$ > {}; until [ -e {} ]; do sleep 0.01; done; echo alive > {}; exec sleep 300",
+        child.display(),
+        go.display(),
+        fact.display(),
+    );
+    let command = format!(
+        "sh -c \"{}\" & until [ -s {} ]; do :; done; echo $$ > {}; wait",
+        service.replace('$', "\\$"),
+        child.display(),
+        leader.display(),
+    );
+    bench.spawned(line(command)).await;
+    until(|| !pid(&leader).is_empty()).await;
+    bench.executor.signal(attempt(), Signal::TERM);
+    until(|| is_gone(&pid(&leader))).await;
+    std::fs::write(go, "").expect("a fact");
+    until(|| !pid(&fact).is_empty()).await;
+    pid(&child)
+}
+
+#[tokio::test]
+async fn what_outlives_the_leader_and_ignores_term_is_killed_with_kill() {
+    let mut bench = Bench::new();
+    let child = outlived(&mut bench).await;
+    assert!(!is_gone(&child));
+    bench.executor.signal(attempt(), Signal::KILL);
+    assert_eq!(bench.ended().await.0, Exit::Signal(15), "the leader's");
+    assert!(is_gone(&child));
+}
+
+#[tokio::test]
+async fn what_outlives_the_leader_is_killed_with_the_executor() {
+    let mut bench = Bench::new();
+    let child = outlived(&mut bench).await;
+    let Bench { dir, executor } = bench;
+    drop(executor);
+    until(|| is_gone(&child)).await;
+    drop(dir);
+}
+
+#[tokio::test]
+async fn a_stop_that_leaves_nobody_behind_needs_no_kill() {
+    let mut bench = Bench::new();
+    bench.spawned(line("sleep 300; :")).await;
+    let asked = std::time::Instant::now();
+    bench.executor.signal(attempt(), Signal::TERM);
+    assert_eq!(bench.ended().await.0, Exit::Signal(15));
+    assert!(asked.elapsed() < PATIENCE / 10, "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn an_exit_status_that_another_took_is_unknown_and_the_output_stays() {
+    let mut bench = Bench::new();
+    let (file, go) = (bench.path("pid"), bench.path("go"));
+    let command = format!("echo out; echo $$ > {}; until [ -e {} ]; do sleep 0.01; done", file.display(), go.display());
+    bench.spawned(line(command)).await;
+    until(|| !pid(&file).is_empty()).await;
+    std::fs::write(go, "").expect("a fact");
+    // The executor is on this thread too, and sees nothing before this has the status.
+    let leader = pid(&file).parse().ok().and_then(Pid::from_raw);
+    rustix::process::waitpid(leader, rustix::process::WaitOptions::empty()).expect("a status");
+    let (exit, output) = bench.ended().await;
+    assert_eq!((exit, output.stdout.bytes), (Exit::Signal(0), b"out\n".to_vec()));
+}
+
+#[test]
+fn a_parent_that_ignored_its_children_does_not_hide_ours() {
+    // GNU's `env`; not every shell's `trap` ignores this signal.
+    let again = std::process::Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", "executor::tests::an_exit_code_and_both_streams_are_told_apart"])
+        .output()
+        .expect("a process");
+    let text = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && text.contains("1 passed"), "{again:?}");
 }
 
 #[tokio::test]

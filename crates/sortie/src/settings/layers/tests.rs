@@ -1,7 +1,10 @@
+//! Layers over each other, and all that can be wrong in them.
+
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sortie_wire::node::MAX_NAME_BYTES;
 use tempfile::NamedTempFile;
 
 use super::super::{Auth, ClientSettings, MasterSettings, WorkerSettings};
@@ -104,13 +107,13 @@ fn every_problem_is_told_at_once_with_its_source() {
     let told = problems::<MasterSettings>(&environment, Some(file.path()), flags([("auth", "open")]));
     let path = file.path().display();
     let expected = [
-        format!("file:{path} http_addr: invalid type: found signed int `9092`, expected a string"),
+        format!("file:{path} http_addr: must be a string, not signed int `9092`"),
         format!("file:{path} port: is no setting; these are: auth, data_dir, grpc_addr, http_addr, start_timeout"),
         "SORTIE_MASTER_DATA_DIR: is empty; name a directory".to_owned(),
         "SORTIE_MASTER_GRPC_ADDR: `localhost:1` is no IP:PORT, such as 127.0.0.1:9092".to_owned(),
         "SORTIE_MASTER_HTTP_PORT: is no setting; these are: auth, data_dir, grpc_addr, http_addr, start_timeout"
             .to_owned(),
-        "SORTIE_MASTER_START_TIMEOUT: invalid value string \"soon\", expected a duration".to_owned(),
+        "SORTIE_MASTER_START_TIMEOUT: `soon` is no duration, such as 500ms, 90s or 1h 30m".to_owned(),
         "--auth: `open` is none of loopback, none".to_owned(),
     ];
     assert_eq!(told, expected);
@@ -129,6 +132,28 @@ fn a_worker_s_values_are_checked() {
     let [labels, url, name, slots, flag] = sources.as_slice() else { panic!("{told:?}") };
     assert_eq!([*labels, *url], ["SORTIE_WORKER_LABELS", "SORTIE_WORKER_MASTER_URL"]);
     assert_eq!([*name, *slots, *flag], ["SORTIE_WORKER_NAME", "SORTIE_WORKER_SLOTS", "--slots"]);
+    assert!(
+        told.iter().rev().take(2).all(|problem| problem.ends_with(": must be a number from 1 to 65535")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_worker_s_name_is_one_that_a_master_takes() {
+    let long = "a".repeat(MAX_NAME_BYTES);
+    let load = |name: &str| load::<WorkerSettings>(&Environment::default(), None, &flags([("name", name)]));
+    assert_eq!(load(&long).expect("settings").settings.name, long);
+    for name in [format!("{long}a").as_str(), "", "..", "a b", "a/b"] {
+        assert_eq!(load(name).expect_err(name).code(), 64);
+    }
+}
+
+#[test]
+fn a_duration_has_limits() {
+    let environment = Environment::from([("SORTIE_MASTER_START_TIMEOUT", "366days")]);
+    let told = problems::<MasterSettings>(&environment, None, flags([("start_timeout", "0s")]));
+    let limits = ["SORTIE_MASTER_START_TIMEOUT: must be at most 365days", "--start-timeout: must be at least 1ms"];
+    assert_eq!(told, limits);
 }
 
 #[test]
