@@ -74,6 +74,6 @@ async fn a_second_signal_waits_for_nothing() -> Result<()> {
     let alone = async || Ok(sandbox.processes()? == [master.process.id()]);
     eventually("no command survives", alone).await?;
     let task = master.task_is(&id, "lost").await?;
-    assert_eq!(task["outcome"], json!({"kind": "lost", "started": "yes", "reason": "session_ended"}));
+    assert_eq!(task["outcome"], json!({"kind": "lost", "started": "yes", "reason": "lease_ended"}));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::{Admission, Hello, Worker};
+use crate::fleet::{Admission, Held, Hello, Worker};
 use crate::id::{AttemptId, JobId, RequestId, SessionId, TaskId};
 use crate::job::{Job, Submission, Tally};
 use crate::task::{Active, Ended, QueueOutcome};
@@ -55,6 +55,8 @@ pub enum Input {
         session: SessionId,
         /// What it says about itself.
         hello: Hello,
+        /// The attempts that it holds, or whose end it has not been able to tell.
+        held: Vec<Held>,
     },
     /// A worker that has introduced itself is ready to take orders.
     Connect {
@@ -88,6 +90,11 @@ pub enum Report {
     Ended(AttemptId, End),
     /// The worker is being stopped and takes no new orders.
     Leaving,
+    /// The worker is still there.
+    Heartbeat {
+        /// When it said so, by its own clock; the acknowledgement quotes it.
+        sent: Time,
+    },
 }
 
 /// How an attempt ended, as its worker saw it.
@@ -110,6 +117,8 @@ pub enum End {
     Stopped,
     /// The worker stopped it because the worker itself was stopped.
     WorkerStopped,
+    /// The worker stopped it because its lease ran out.
+    LeaseEnded,
     /// The worker never started it, having no room or no time left.
     Refused,
 }
@@ -123,6 +132,13 @@ pub enum Order {
     Stop(AttemptId),
     /// No new orders will come.
     Drain,
+    /// The heartbeat that was sent then has arrived.
+    Renew {
+        /// When it was sent, by the worker's clock.
+        sent: Time,
+    },
+    /// The end of this attempt is on record: the worker may forget it.
+    Acknowledge(AttemptId),
     /// The session is over, and why.
     Close(CloseReason),
 }
@@ -134,6 +150,8 @@ pub enum CloseReason {
     Superseded,
     /// The worker did not open its stream in time.
     Late,
+    /// The worker was not heard of until its lease had run out.
+    Silent,
 }
 
 /// A change to be made durable, as the new state of what changed.
@@ -178,6 +196,11 @@ pub enum Answer {
     Submitted(JobId),
     /// It is so now, or was so already.
     Done,
+    /// The worker has joined.
+    Joined {
+        /// What it holds and must not: it kills these at once.
+        kill: Vec<AttemptId>,
+    },
     /// No live task, job or worker of that name; one that has ended may be in the store.
     NotLive,
     /// The worker may not join.
@@ -215,6 +238,10 @@ pub struct Limits {
     pub join_timeout: Duration,
     /// From an order to the worker's word that the command started.
     pub start_timeout: Duration,
+    /// For how long a worker keeps its attempts alive without hearing from the master.
+    pub lease: Duration,
+    /// From a lease's end, as the master counts it, to giving its attempts up: for clocks that run apart.
+    pub lease_margin: Duration,
     /// From the time by which a worker should have stopped a command to the master's giving it up.
     pub stop_margin: Duration,
 }
@@ -224,6 +251,8 @@ impl Default for Limits {
         Limits {
             join_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
+            lease_margin: Duration::from_secs(5),
             stop_margin: Duration::from_secs(30),
         }
     }

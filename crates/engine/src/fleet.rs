@@ -23,6 +23,17 @@ pub struct Hello {
     pub slots: u32,
 }
 
+/// An attempt that a worker presents when it joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The slots that it takes; none once its command is gone and only its end has not been told.
+    pub slots: u32,
+    /// Whether its command has started.
+    pub started: bool,
+}
+
 /// What the master remembers of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
@@ -69,7 +80,14 @@ pub enum Link {
         /// Since when.
         since: Time,
     },
-    /// It is not there.
+    /// Its session has ended, and what it holds may go on until its lease has run out.
+    Unreachable {
+        /// Since when.
+        since: Time,
+        /// When its lease, and the master's margin after it, has run out.
+        until: Time,
+    },
+    /// It is not there, and holds nothing.
     Gone {
         /// Since when.
         since: Time,
@@ -84,6 +102,13 @@ pub(crate) struct Member {
     pub(crate) held: BTreeSet<TaskId>,
     /// Attempts that the master has given up and the worker has not said to be gone, with the slots they take.
     pub(crate) given_up: BTreeMap<AttemptId, u32>,
+    /// Tasks that an earlier session held and this one does not: they take none of its room, and wait for the end
+    /// of the earlier lease.
+    pub(crate) orphans: BTreeSet<TaskId>,
+    /// When the worker was last heard of.
+    pub(crate) heard: Time,
+    /// Until when a worker that is back may say what it could not say before: no attempt is overdue earlier.
+    pub(crate) patience: Time,
 }
 
 /// All workers that ever joined, with the indices that find them fast.
@@ -104,7 +129,7 @@ impl Link {
             Link::Joining { session, .. } | Link::Connected { session, .. } | Link::Leaving { session, .. } => {
                 Some(*session)
             }
-            Link::Gone { .. } => None,
+            Link::Unreachable { .. } | Link::Gone { .. } => None,
         }
     }
 
@@ -115,6 +140,7 @@ impl Link {
             Link::Joining { .. } => "joining",
             Link::Connected { .. } => "connected",
             Link::Leaving { .. } => "leaving",
+            Link::Unreachable { .. } => "unreachable",
             Link::Gone { .. } => "gone",
         }
     }
@@ -125,10 +151,16 @@ impl Member {
     pub(crate) fn free(&self) -> u32 {
         match (self.worker.link, self.worker.admission) {
             (Link::Connected { .. }, Admission::Open) => {
-                self.worker.hello.slots.saturating_sub(self.used + self.given_up.values().sum::<u32>())
+                self.worker.hello.slots.saturating_sub(self.used.saturating_add(self.given_up_slots()))
             }
-            (Link::Joining { .. } | Link::Leaving { .. } | Link::Gone { .. }, _) | (_, Admission::Draining) => 0,
+            (Link::Joining { .. } | Link::Leaving { .. } | Link::Unreachable { .. } | Link::Gone { .. }, _)
+            | (_, Admission::Draining) => 0,
         }
+    }
+
+    /// The slots of what was given up; what a worker presents may add up to anything.
+    pub(crate) fn given_up_slots(&self) -> u32 {
+        self.given_up.values().fold(0, |sum, slots| sum.saturating_add(*slots))
     }
 
     fn place(&self) -> Option<(Reverse<u32>, WorkerId)> {
@@ -143,7 +175,18 @@ impl Fleet {
         let id = worker.id;
         self.names.insert(worker.hello.name.clone(), id);
         self.sessions.extend(worker.link.session().map(|session| (session, id)));
-        self.members.insert(id, Member { worker, used: 0, held: BTreeSet::new(), given_up: BTreeMap::new() });
+        self.members.insert(
+            id,
+            Member {
+                worker,
+                used: 0,
+                held: BTreeSet::new(),
+                given_up: BTreeMap::new(),
+                orphans: BTreeSet::new(),
+                heard: Time::default(),
+                patience: Time::default(),
+            },
+        );
         self.update(id, |_| ());
     }
 

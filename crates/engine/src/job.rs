@@ -53,6 +53,8 @@ pub struct Counts {
     pub assigned: u32,
     /// Tasks that run.
     pub running: u32,
+    /// Tasks whose worker is not there.
+    pub unreachable: u32,
     /// Tasks that are being stopped.
     pub cancelling: u32,
     /// Tasks that have ended.
@@ -64,7 +66,7 @@ impl Counts {
     /// that any task came to.
     #[must_use]
     pub fn state(&self) -> StateName {
-        let held = self.assigned + self.running + self.cancelling;
+        let held = self.assigned + self.running + self.unreachable + self.cancelling;
         match (self.queued, held, self.ended.total()) {
             (0, 0, _) => self.ended.worst(),
             (_, 0, 0) => StateName::Queued,
@@ -79,6 +81,7 @@ impl Counts {
             StateName::Queued => self.queued,
             StateName::Assigned => self.assigned,
             StateName::Running => self.running,
+            StateName::Unreachable => self.unreachable,
             StateName::Cancelling => self.cancelling,
             StateName::Succeeded => self.ended.succeeded,
             StateName::Failed => self.ended.failed,
@@ -114,7 +117,11 @@ impl Tally {
             StateName::Cancelled => self.cancelled += n,
             StateName::Lost => self.lost += n,
             StateName::Expired => self.expired += n,
-            StateName::Queued | StateName::Assigned | StateName::Running | StateName::Cancelling => {}
+            StateName::Queued
+            | StateName::Assigned
+            | StateName::Running
+            | StateName::Unreachable
+            | StateName::Cancelling => {}
         }
     }
 

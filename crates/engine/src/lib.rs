@@ -20,7 +20,7 @@ mod ranges;
 mod slots;
 
 pub use event::{Answer, CloseReason, Effects, End, Input, Limits, Order, Record, Refusal, Report};
-pub use fleet::{Admission, Hello, Link, Worker};
+pub use fleet::{Admission, Held, Hello, Link, Worker};
 pub use id::{AttemptId, IdError, JobId, RequestId, SessionId, TaskId, WorkerId};
 pub use job::{Counts, Job, Submission, Tally};
 pub use labels::{LabelError, Labels, MAX_LABEL_BYTES, MAX_LABELS, Selector, check_labels, parse_labels};

@@ -4,6 +4,7 @@
 //! could, and room that comes free can only be used by its own worker. So each input places what it made
 //! placeable, and nothing ever sweeps.
 
+mod adopt;
 mod cancel;
 mod check;
 mod deadline;
@@ -73,8 +74,8 @@ impl Scheduler {
                 let answer = self.admit(now, &worker, admission, effects);
                 effects.answers.push((request, answer));
             }
-            Input::Join { request, session, hello } => {
-                let answer = self.join(now, session, hello, effects);
+            Input::Join { request, session, hello, held } => {
+                let answer = self.join(now, session, hello, &held, effects);
                 effects.answers.push((request, answer));
             }
             Input::Connect { request, session } => {
@@ -167,8 +168,10 @@ impl Scheduler {
         let active = self.set_active(&job, task, None)?;
         let worker = active.attempt.worker;
         self.fleet.update(worker, |member| {
-            member.used -= job.spec().needs.slots;
-            member.held.remove(&task);
+            if member.held.remove(&task) {
+                member.used -= job.spec().needs.slots;
+            }
+            member.orphans.remove(&task);
         });
         let ended = active.ended(now, outcome);
         let state = ended.outcome.state();

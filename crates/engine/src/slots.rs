@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::{End, Report};
+use crate::fleet::Held as Presented;
 use crate::id::AttemptId;
 use crate::time::Time;
 
@@ -36,8 +37,15 @@ pub enum Event {
     },
     /// The command and its process group are gone.
     Exited(AttemptId, Exit),
-    /// The session with the master is over: nobody may be told any more.
-    SessionEnded,
+    /// The master orders an attempt to be killed at once: it is not this worker's any more.
+    Kill(AttemptId),
+    /// The master has heard what was sent then: the lease is counted anew.
+    Renewed {
+        /// When it was sent.
+        sent: Time,
+        /// How long the lease is.
+        lease: Duration,
+    },
     /// The worker is being stopped: what still runs at `stop_at` is stopped too.
     Leave {
         /// Until when commands may end by themselves.
@@ -74,6 +82,8 @@ pub enum Action {
 pub struct Slots {
     total: u32,
     mode: Mode,
+    /// When the worker must have killed what it holds, unless the lease is renewed before.
+    lease_end: Time,
     held: BTreeMap<AttemptId, Held>,
 }
 
@@ -98,6 +108,8 @@ enum Phase {
     Starting,
     /// The same, and the command is to be stopped as soon as it runs.
     Doomed(Cause),
+    /// The same, and the command is to be killed as soon as it runs.
+    Condemned(Cause),
     /// The command runs.
     Running { timeout_at: Time },
     /// TERM has been sent.
@@ -112,14 +124,14 @@ enum Cause {
     Timeout,
     Order,
     Leaving,
-    SessionEnded,
+    Lease,
 }
 
 impl Slots {
     /// A worker with `total` slots that holds nothing.
     #[must_use]
     pub fn new(total: u32) -> Self {
-        Slots { total, mode: Mode::Serving, held: BTreeMap::new() }
+        Slots { total, mode: Mode::Serving, lease_end: Time::default(), held: BTreeMap::new() }
     }
 
     /// Takes one event in, and adds what is to be done about it to `actions`.
@@ -127,7 +139,7 @@ impl Slots {
         match event {
             Event::Start { attempt, slots, timeout, kill_grace } => {
                 let held = Held { slots, timeout, kill_grace, phase: Phase::Starting };
-                self.start(attempt, held, actions);
+                self.start(now, attempt, held, actions);
             }
             Event::Stop(attempt) => self.stop(now, attempt, Cause::Order, actions),
             Event::Spawned(attempt) => self.spawned(now, attempt, actions),
@@ -136,7 +148,8 @@ impl Slots {
             }
             Event::Exited(attempt, Exit::Code(code)) => self.finish(attempt, End::Exited(code), actions),
             Event::Exited(attempt, Exit::Signal(signal)) => self.finish(attempt, End::Signaled(signal), actions),
-            Event::SessionEnded => self.kill_all(actions),
+            Event::Kill(attempt) => self.kill(attempt, Cause::Order, actions),
+            Event::Renewed { sent, lease } => self.lease_end = self.lease_end.max(sent + lease),
             Event::Leave { stop_at } => self.leave(stop_at),
             Event::Wake => self.wake(now, actions),
         }
@@ -149,7 +162,8 @@ impl Slots {
             Mode::Leaving { stop_at } => Some(stop_at),
             Mode::Serving | Mode::Stopping => None,
         };
-        self.held.values().filter_map(|held| held.phase.deadline()).chain(stop_at).min()
+        let lease_end = self.held.values().any(|held| !held.phase.is_killed()).then_some(self.lease_end);
+        self.held.values().filter_map(|held| held.phase.deadline()).chain(stop_at).chain(lease_end).min()
     }
 
     /// Whether the worker holds no attempt.
@@ -164,18 +178,28 @@ impl Slots {
         self.held.contains_key(&attempt)
     }
 
-    /// The attempts that the worker holds.
-    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
-        self.held.keys().copied()
+    /// The attempts that the worker holds, as it presents them when it joins.
+    pub fn held(&self) -> impl Iterator<Item = Presented> + '_ {
+        self.held.iter().map(|(attempt, held)| Presented {
+            attempt: *attempt,
+            slots: held.slots,
+            started: !matches!(held.phase, Phase::Starting | Phase::Doomed(_) | Phase::Condemned(_)),
+        })
     }
 
-    /// An order for an attempt that is held already is a repeat, and changes nothing.
-    fn start(&mut self, attempt: AttemptId, held: Held, actions: &mut Vec<Action>) {
+    fn attempts(&self) -> Vec<AttemptId> {
+        self.held.keys().copied().collect()
+    }
+
+    /// An order for an attempt that is held already is a repeat, and changes nothing. One that was under way for
+    /// longer than the lease is not this worker's to carry out any more.
+    fn start(&mut self, now: Time, attempt: AttemptId, held: Held, actions: &mut Vec<Action>) {
         if self.holds(attempt) {
             return;
         }
         let used: u32 = self.held.values().map(|held| held.slots).sum();
-        if used.saturating_add(held.slots) > self.total || self.mode == Mode::Stopping {
+        let full = used.saturating_add(held.slots) > self.total;
+        if full || self.mode == Mode::Stopping || self.lease_end <= now {
             actions.push(Action::Report(Report::Ended(attempt, End::Refused)));
             return;
         }
@@ -192,7 +216,7 @@ impl Slots {
                 held.phase = Phase::Stopping { cause, kill_at: now + held.kill_grace };
                 actions.push(Action::Terminate(attempt));
             }
-            Phase::Doomed(_) | Phase::Stopping { .. } | Phase::Killed(_) => {}
+            Phase::Doomed(_) | Phase::Condemned(_) | Phase::Stopping { .. } | Phase::Killed(_) => {}
         }
     }
 
@@ -203,8 +227,9 @@ impl Slots {
                 held.phase = Phase::Running { timeout_at: now + held.timeout };
                 actions.push(Action::Report(Report::Started(attempt)));
             }
-            Phase::Doomed(Cause::SessionEnded) => {
-                held.phase = Phase::Killed(Cause::SessionEnded);
+            Phase::Condemned(cause) => {
+                held.phase = Phase::Killed(cause);
+                actions.push(Action::Report(Report::Started(attempt)));
                 actions.push(Action::Kill(attempt));
             }
             Phase::Doomed(cause) => {
@@ -220,13 +245,13 @@ impl Slots {
     fn finish(&mut self, attempt: AttemptId, end: End, actions: &mut Vec<Action>) {
         let Some(held) = self.held.remove(&attempt) else { return };
         let end = match held.phase {
-            Phase::Starting | Phase::Running { .. } => Some(end),
-            Phase::Doomed(Cause::Order) => Some(End::Stopped),
-            Phase::Doomed(Cause::SessionEnded) => None,
-            Phase::Doomed(Cause::Timeout | Cause::Leaving) => Some(end),
+            Phase::Starting | Phase::Running { .. } => end,
+            Phase::Doomed(Cause::Order) | Phase::Condemned(Cause::Order) => End::Stopped,
+            Phase::Doomed(Cause::Timeout | Cause::Leaving | Cause::Lease)
+            | Phase::Condemned(Cause::Timeout | Cause::Leaving | Cause::Lease) => end,
             Phase::Stopping { cause, .. } | Phase::Killed(cause) => cause.end(),
         };
-        actions.extend(end.map(|end| Action::Report(Report::Ended(attempt, end))));
+        actions.push(Action::Report(Report::Ended(attempt, end)));
     }
 
     /// Sets the time to stop, or another one; once it has come, no word lets commands start again.
@@ -237,30 +262,40 @@ impl Slots {
         }
     }
 
-    fn kill_all(&mut self, actions: &mut Vec<Action>) {
-        for (attempt, held) in &mut self.held {
-            match held.phase {
-                Phase::Starting | Phase::Doomed(_) => held.phase = Phase::Doomed(Cause::SessionEnded),
-                Phase::Running { .. } | Phase::Stopping { .. } => {
-                    held.phase = Phase::Killed(Cause::SessionEnded);
-                    actions.push(Action::Kill(*attempt));
-                }
-                Phase::Killed(_) => held.phase = Phase::Killed(Cause::SessionEnded),
+    /// Kills an attempt without a grace; the first cause is the one that counts.
+    fn kill(&mut self, attempt: AttemptId, cause: Cause, actions: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        match held.phase {
+            Phase::Starting => held.phase = Phase::Condemned(cause),
+            Phase::Doomed(first) => held.phase = Phase::Condemned(first),
+            Phase::Running { .. } => {
+                held.phase = Phase::Killed(cause);
+                actions.push(Action::Kill(attempt));
             }
+            Phase::Stopping { cause: first, .. } => {
+                held.phase = Phase::Killed(first);
+                actions.push(Action::Kill(attempt));
+            }
+            Phase::Condemned(_) | Phase::Killed(_) => {}
         }
     }
 
     fn wake(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.lease_end <= now {
+            for attempt in self.attempts() {
+                self.kill(attempt, Cause::Lease, actions);
+            }
+        }
         match self.mode {
             Mode::Leaving { stop_at } if stop_at <= now => {
                 self.mode = Mode::Stopping;
-                for attempt in self.attempts().collect::<Vec<_>>() {
+                for attempt in self.attempts() {
                     self.stop(now, attempt, Cause::Leaving, actions);
                 }
             }
             Mode::Serving | Mode::Leaving { .. } | Mode::Stopping => {}
         }
-        for attempt in self.attempts().collect::<Vec<_>>() {
+        for attempt in self.attempts() {
             self.wake_one(now, attempt, actions);
         }
     }
@@ -273,29 +308,38 @@ impl Slots {
                 held.phase = Phase::Killed(cause);
                 actions.push(Action::Kill(attempt));
             }
-            Phase::Starting | Phase::Doomed(_) | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Killed(_) => {}
+            Phase::Starting
+            | Phase::Doomed(_)
+            | Phase::Condemned(_)
+            | Phase::Running { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed(_) => {}
         }
     }
 }
 
 impl Phase {
+    fn is_killed(self) -> bool {
+        matches!(self, Phase::Killed(_) | Phase::Condemned(_))
+    }
+
     fn deadline(self) -> Option<Time> {
         match self {
             Phase::Running { timeout_at } => Some(timeout_at),
             Phase::Stopping { kill_at, .. } => Some(kill_at),
-            Phase::Starting | Phase::Doomed(_) | Phase::Killed(_) => None,
+            Phase::Starting | Phase::Doomed(_) | Phase::Condemned(_) | Phase::Killed(_) => None,
         }
     }
 }
 
 impl Cause {
-    /// What the master is told of a command that was stopped for this cause; nothing without a session.
-    fn end(self) -> Option<End> {
+    /// What the master is told of a command that was stopped for this cause.
+    fn end(self) -> End {
         match self {
-            Cause::Timeout => Some(End::TimedOut),
-            Cause::Order => Some(End::Stopped),
-            Cause::Leaving => Some(End::WorkerStopped),
-            Cause::SessionEnded => None,
+            Cause::Timeout => End::TimedOut,
+            Cause::Order => End::Stopped,
+            Cause::Leaving => End::WorkerStopped,
+            Cause::Lease => End::LeaseEnded,
         }
     }
 }

@@ -24,7 +24,14 @@ pub enum Stage {
         /// When the master heard of it.
         started: Time,
     },
-    /// The worker has been told to stop the command.
+    /// The worker's session has ended; until its lease has, the command may go on.
+    Unreachable {
+        /// When the command started, if it is known to have.
+        started: Option<Time>,
+        /// When the lease, and the master's margin after it, has run out.
+        until: Time,
+    },
+    /// The worker has been told to stop the command, or will be when it is back.
     Cancelling {
         /// When the command started, if it had.
         started: Option<Time>,
@@ -32,6 +39,8 @@ pub enum Stage {
         requested: Time,
         /// Who asked.
         by: String,
+        /// When the master stops waiting for the worker's word.
+        until: Time,
     },
 }
 
@@ -139,12 +148,10 @@ pub enum Started {
 /// What cut the master off from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
-    /// The worker's session ended.
-    SessionEnded,
+    /// The worker was not heard of until its lease had run out.
+    LeaseEnded,
     /// The worker was stopped, and stopped its commands.
     WorkerStopped,
-    /// The master was restarted.
-    MasterRestarted,
     /// The worker did not say in time that it had started, or ended, the command.
     Overdue,
 }
@@ -158,6 +165,8 @@ pub enum StateName {
     Assigned,
     /// It runs.
     Running,
+    /// Its worker is not there, and may come back with it.
+    Unreachable,
     /// It is being stopped.
     Cancelling,
     /// It ended with exit code 0.
@@ -181,7 +190,7 @@ impl Active {
         match &self.stage {
             Stage::Assigned => None,
             Stage::Running { started } => Some(*started),
-            Stage::Cancelling { started, .. } => *started,
+            Stage::Unreachable { started, .. } | Stage::Cancelling { started, .. } => *started,
         }
     }
 
@@ -191,6 +200,7 @@ impl Active {
         match &self.stage {
             Stage::Assigned => StateName::Assigned,
             Stage::Running { .. } => StateName::Running,
+            Stage::Unreachable { .. } => StateName::Unreachable,
             Stage::Cancelling { .. } => StateName::Cancelling,
         }
     }
@@ -242,10 +252,11 @@ impl TaskState {
 
 impl StateName {
     /// All states, in the order in which a task goes through them.
-    pub const ALL: [StateName; 10] = [
+    pub const ALL: [StateName; 11] = [
         StateName::Queued,
         StateName::Assigned,
         StateName::Running,
+        StateName::Unreachable,
         StateName::Cancelling,
         StateName::Succeeded,
         StateName::Failed,
@@ -262,6 +273,7 @@ impl StateName {
             StateName::Queued => "queued",
             StateName::Assigned => "assigned",
             StateName::Running => "running",
+            StateName::Unreachable => "unreachable",
             StateName::Cancelling => "cancelling",
             StateName::Succeeded => "succeeded",
             StateName::Failed => "failed",

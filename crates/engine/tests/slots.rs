@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sortie_engine::{Action, AttemptId, End, Event, Exit, JobId, Report, Slots, TaskId, Time};
+use sortie_engine::{Action, AttemptId, End, Event, Exit, Held, JobId, Report, Slots, TaskId, Time};
 
 const A: AttemptId = AttemptId { task: TaskId { job: JobId(1), index: 0 }, number: 1 };
 const B: AttemptId = AttemptId { task: TaskId { job: JobId(1), index: 1 }, number: 1 };
@@ -11,6 +11,10 @@ const B: AttemptId = AttemptId { task: TaskId { job: JobId(1), index: 1 }, numbe
 const TIMEOUT: u64 = 100;
 /// How long it has between TERM and KILL, in seconds.
 const GRACE: u64 = 10;
+/// How long the lease is in the scripts about it, in seconds.
+const LEASE: u64 = 15;
+/// The lease in all others: longer than any of them, in seconds.
+const LONG_LEASE: u64 = 1_000_000;
 
 const NOTHING: [Action; 0] = [];
 
@@ -22,27 +26,46 @@ struct World {
 
 impl World {
     fn new(slots: u32) -> Self {
-        World { slots: Slots::new(slots), now: Time(0) }
+        World::with_lease(slots, LONG_LEASE)
+    }
+
+    fn with_lease(slots: u32, lease: u64) -> Self {
+        let mut world = World { slots: Slots::new(slots), now: Time(0) };
+        world.renew(0, lease);
+        world
     }
 
     /// A worker of one slot, in which A runs since 0.
     fn running() -> Self {
-        let mut world = World::starting();
+        World::running_for(LONG_LEASE)
+    }
+
+    fn running_for(lease: u64) -> Self {
+        let mut world = World::starting_for(lease);
         assert_eq!(world.event(Event::Spawned(A)), [started(A)]);
         world
     }
 
     /// A worker of one slot, in which A is being started.
     fn starting() -> Self {
-        let mut world = World::new(1);
+        World::starting_for(LONG_LEASE)
+    }
+
+    fn starting_for(lease: u64) -> Self {
+        let mut world = World::with_lease(1, lease);
         assert_eq!(world.start(A, 1), [Action::Spawn(A)]);
         world
+    }
+
+    fn renew(&mut self, sent: u64, lease: u64) {
+        let renewed = Event::Renewed { sent: at(sent), lease: Duration::from_secs(lease) };
+        assert_eq!(self.event(renewed), NOTHING);
     }
 
     fn event(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.slots.handle(self.now, event, &mut actions);
-        let held: Vec<_> = self.slots.attempts().collect();
+        let held: Vec<_> = self.slots.held().map(|held| held.attempt).collect();
         assert_eq!(held.is_empty(), self.slots.is_empty());
         assert!(held.iter().all(|attempt| self.slots.holds(*attempt)));
         actions
@@ -69,8 +92,9 @@ impl World {
         actions
     }
 
+    /// The next deadline but for a lease that no script lives to see the end of.
     fn next_deadline(&self) -> Option<u64> {
-        self.slots.next_deadline().map(|time| time.0 / 1000)
+        self.slots.next_deadline().map(|time| time.0 / 1000).filter(|due| *due != LONG_LEASE)
     }
 }
 
@@ -207,7 +231,7 @@ fn what_does_not_fit_is_refused() {
     assert!(!world.slots.holds(B));
     assert_eq!(world.start(B, u32::MAX), [ended(B, End::Refused)]);
     assert_eq!(world.start(B, 1), [Action::Spawn(B)]);
-    assert_eq!(world.slots.attempts().collect::<Vec<_>>(), [A, B]);
+    assert_eq!(world.slots.held().map(|held| held.attempt).collect::<Vec<_>>(), [A, B]);
 }
 
 #[test]
@@ -236,56 +260,139 @@ fn repeated_and_unknown_words_change_nothing() {
 }
 
 #[test]
-fn when_the_session_ends_every_command_is_killed_at_once_and_nobody_is_told() {
-    let mut world = World::running();
-    assert_eq!(world.event(Event::SessionEnded), [Action::Kill(A)]);
+fn when_the_lease_ends_every_command_is_killed_at_once() {
+    let mut world = World::running_for(LEASE);
+    assert_eq!(world.next_deadline(), Some(LEASE));
+    assert_eq!(world.pass(LEASE - 1), NOTHING);
+    assert_eq!(world.pass(1), [Action::Kill(A)]);
     assert_eq!(world.next_deadline(), None);
-    assert_eq!(world.event(Event::SessionEnded), NOTHING);
     assert_eq!(world.event(Event::Stop(A)), NOTHING);
-    assert!(world.slots.holds(A));
-    assert_eq!(world.exited(A), NOTHING);
-    assert!(world.slots.is_empty());
-    // What the next session orders is reported again.
-    assert_eq!(world.start(B, 1), [Action::Spawn(B)]);
-    assert_eq!(world.event(Event::Spawned(B)), [started(B)]);
-    assert_eq!(world.exited(B), [ended(B, End::Exited(0))]);
+    assert!(world.slots.holds(A), "it is held until it is gone");
+    assert_eq!(world.exited(A), [ended(A, End::LeaseEnded)]);
 }
 
 #[test]
-fn a_session_that_ends_cuts_the_grace_short() {
-    let mut world = World::running();
+fn a_lease_is_renewed_from_what_was_sent_and_never_shortened() {
+    let mut world = World::running_for(LEASE);
+    assert_eq!(world.pass(10), NOTHING);
+    world.renew(7, LEASE);
+    assert_eq!(world.next_deadline(), Some(7 + LEASE));
+    world.renew(3, LEASE);
+    assert_eq!(world.next_deadline(), Some(7 + LEASE), "acknowledgements may come in any order");
+    assert_eq!(world.pass(LEASE - 4), NOTHING);
+    assert_eq!(world.pass(1), [Action::Kill(A)]);
+    world.renew(20, LEASE);
+    assert_eq!(world.exited(A), [ended(A, End::LeaseEnded)], "what was killed stays killed");
+}
+
+#[test]
+fn a_lease_that_is_renewed_before_the_worker_woke_has_not_ended() {
+    let mut world = World::running_for(LEASE);
+    world.now = at(LEASE + 5);
+    world.renew(LEASE, LEASE);
+    assert_eq!(world.event(Event::Wake), NOTHING);
+    assert_eq!(world.next_deadline(), Some(2 * LEASE));
+}
+
+#[test]
+fn the_end_of_the_lease_cuts_the_grace_short_and_the_first_cause_counts() {
+    let mut world = World::running_for(5);
     assert_eq!(world.event(Event::Stop(A)), [Action::Terminate(A)]);
-    assert_eq!(world.event(Event::SessionEnded), [Action::Kill(A)]);
+    assert_eq!(world.pass(5), [Action::Kill(A)]);
     assert_eq!(world.pass(GRACE), NOTHING);
-    assert_eq!(world.exited(A), NOTHING);
+    assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
+    let mut world = World::running_for(TIMEOUT + 5);
+    assert_eq!(world.pass(TIMEOUT), [Action::Terminate(A)]);
+    assert_eq!(world.pass(5), [Action::Kill(A)]);
+    assert_eq!(world.exited(A), [ended(A, End::TimedOut)]);
 }
 
 #[test]
-fn a_session_that_ends_kills_nothing_twice() {
-    let mut world = World::running();
+fn the_end_of_the_lease_kills_nothing_twice() {
+    let mut world = World::running_for(LEASE);
     assert_eq!(world.event(Event::Stop(A)), [Action::Terminate(A)]);
-    assert_eq!(world.pass(GRACE), [Action::Kill(A)]);
-    assert_eq!(world.event(Event::SessionEnded), NOTHING);
-    assert_eq!(world.exited(A), NOTHING);
+    assert_eq!(world.pass(LEASE), [Action::Kill(A)]);
+    assert_eq!(world.pass(LEASE), NOTHING);
+    assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
 }
 
 #[test]
-fn a_session_that_ends_kills_a_starting_command_as_soon_as_it_runs() {
+fn a_command_that_starts_when_the_lease_is_over_is_killed_as_soon_as_it_runs() {
+    for (stopped_before, end) in [(false, End::LeaseEnded), (true, End::Stopped)] {
+        let mut world = World::starting_for(LEASE);
+        assert_eq!(world.next_deadline(), Some(LEASE));
+        if stopped_before {
+            assert_eq!(world.event(Event::Stop(A)), NOTHING);
+        }
+        assert_eq!(world.pass(LEASE), NOTHING);
+        assert_eq!((world.next_deadline(), world.event(Event::Stop(A))), (None, NOTHING.to_vec()));
+        assert_eq!(world.event(Event::Spawned(A)), [started(A), Action::Kill(A)]);
+        assert_eq!(world.exited(A), [ended(A, end)]);
+    }
+    let mut world = World::starting_for(LEASE);
+    assert_eq!(world.pass(LEASE), NOTHING);
+    let failed = Event::SpawnFailed { attempt: A, errno: 2, detail: "x".into() };
+    assert_eq!(world.event(failed), [ended(A, End::CouldNotStart { errno: 2, detail: "x".into() })]);
+}
+
+#[test]
+fn an_order_that_comes_when_the_lease_is_over_is_refused() {
+    let mut world = World::with_lease(1, LEASE);
+    assert_eq!(world.pass(LEASE), NOTHING);
+    assert_eq!(world.start(A, 1), [ended(A, End::Refused)]);
+    world.renew(LEASE, LEASE);
+    assert_eq!(world.start(A, 1), [Action::Spawn(A)]);
+}
+
+#[test]
+fn a_worker_that_holds_nothing_has_no_lease_to_wake_for() {
+    let mut world = World::with_lease(1, LEASE);
+    assert_eq!(world.next_deadline(), None);
+    assert_eq!(world.start(A, 1), [Action::Spawn(A)]);
+    assert_eq!(world.next_deadline(), Some(LEASE));
+}
+
+#[test]
+fn an_order_to_kill_gives_no_grace() {
+    let mut world = World::running();
+    assert_eq!(world.event(Event::Kill(B)), NOTHING);
+    assert_eq!(world.event(Event::Kill(A)), [Action::Kill(A)]);
+    assert_eq!(world.event(Event::Kill(A)), NOTHING);
+    assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
+    let mut world = World::running();
+    assert_eq!(world.pass(TIMEOUT), [Action::Terminate(A)]);
+    assert_eq!(world.event(Event::Kill(A)), [Action::Kill(A)]);
+    assert_eq!(world.exited(A), [ended(A, End::TimedOut)]);
+}
+
+#[test]
+fn an_order_to_kill_what_starts_gives_no_grace_either() {
     for stopped_before in [false, true] {
         let mut world = World::starting();
         if stopped_before {
             assert_eq!(world.event(Event::Stop(A)), NOTHING);
         }
-        assert_eq!(world.event(Event::SessionEnded), NOTHING);
+        assert_eq!(world.event(Event::Kill(A)), NOTHING);
         assert_eq!(world.event(Event::Stop(A)), NOTHING);
-        assert_eq!(world.event(Event::Spawned(A)), [Action::Kill(A)]);
-        assert_eq!(world.exited(A), NOTHING);
-        assert!(world.slots.is_empty());
+        assert_eq!(world.event(Event::Spawned(A)), [started(A), Action::Kill(A)]);
+        assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
     }
-    let mut world = World::starting();
-    assert_eq!(world.event(Event::SessionEnded), NOTHING);
-    assert_eq!(world.event(Event::SpawnFailed { attempt: A, errno: 2, detail: "x".into() }), NOTHING);
-    assert!(world.slots.is_empty());
+}
+
+#[test]
+fn what_is_held_is_presented_with_its_slots_and_whether_it_started() {
+    let mut world = World::new(3);
+    assert_eq!(world.start(A, 2), [Action::Spawn(A)]);
+    assert_eq!(world.start(B, 1), [Action::Spawn(B)]);
+    assert_eq!(world.event(Event::Kill(B)), NOTHING);
+    let held = |started| [Held { attempt: A, slots: 2, started }, Held { attempt: B, slots: 1, started: false }];
+    assert_eq!(world.slots.held().collect::<Vec<_>>(), held(false));
+    assert_eq!(world.event(Event::Spawned(A)), [started(A)]);
+    assert_eq!(world.slots.held().collect::<Vec<_>>(), held(true));
+    assert_eq!(world.event(Event::Stop(A)), [Action::Terminate(A)]);
+    assert_eq!(world.slots.held().collect::<Vec<_>>(), held(true));
+    assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
+    assert_eq!(world.slots.held().collect::<Vec<_>>(), held(true)[1..]);
 }
 
 #[test]

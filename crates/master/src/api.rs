@@ -74,6 +74,8 @@ pub enum State {
     Assigned,
     /// It runs.
     Running,
+    /// Its worker is not there, and may come back with it until its lease has run out.
+    Unreachable,
     /// It is being stopped.
     Cancelling,
     /// It ended with exit code 0.
@@ -147,12 +149,10 @@ pub enum Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LostReason {
-    /// The worker's session ended.
-    SessionEnded,
+    /// The worker was not heard of until its lease had run out.
+    LeaseEnded,
     /// The worker was stopped, and stopped its commands.
     WorkerStopped,
-    /// The master was restarted.
-    MasterRestarted,
     /// The worker did not say in time that it had started, or ended, the command.
     Overdue,
 }
@@ -271,7 +271,9 @@ pub enum WorkerState {
     Connected,
     /// It is being stopped.
     Leaving,
-    /// It is not there.
+    /// Its session has ended, and what it holds may go on until its lease has run out.
+    Unreachable,
+    /// It is not there, and holds nothing.
     Gone,
 }
 
@@ -420,6 +422,7 @@ impl State {
             State::Queued => "queued",
             State::Assigned => "assigned",
             State::Running => "running",
+            State::Unreachable => "unreachable",
             State::Cancelling => "cancelling",
             State::Succeeded => "succeeded",
             State::Failed => "failed",
@@ -445,6 +448,7 @@ impl WorkerState {
             WorkerState::Joining => "joining",
             WorkerState::Connected => "connected",
             WorkerState::Leaving => "leaving",
+            WorkerState::Unreachable => "unreachable",
             WorkerState::Gone => "gone",
         }
     }

@@ -215,7 +215,9 @@ impl Driver {
                 let traceparent = self.spans.start(*attempt, job, self.clock.now());
                 Ok(node::order_to_pb(&order, traceparent.as_deref()))
             }
-            Order::Stop(_) | Order::Drain => Ok(node::order_to_pb(&order, None)),
+            Order::Stop(_) | Order::Drain | Order::Renew { .. } | Order::Acknowledge(_) => {
+                Ok(node::order_to_pb(&order, None))
+            }
         };
         let closing = message.is_err();
         let Some(message) = message.transpose() else { return };
@@ -239,6 +241,7 @@ impl Round {
 fn close_detail(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Superseded => "this worker has come back on another connection",
+        CloseReason::Silent => "the worker was not heard of for its whole lease",
         CloseReason::Late => "the stream was not opened in time; report the status again",
     }
 }

@@ -22,12 +22,17 @@ use task::Tasks;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// Serves gRPC on `listener` until the master stops.
-pub(crate) async fn serve(listener: TcpListener, service: Service, version: String) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: Service,
+    version: String,
+    lease: Duration,
+) -> std::io::Result<()> {
     let stop = service.stopping().clone();
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<NodeServiceServer<Node>>().await;
     health.set_serving::<TaskServiceServer<Tasks>>().await;
-    let nodes = NodeServiceServer::new(Node::new(service.clone(), version))
+    let nodes = NodeServiceServer::new(Node::new(service.clone(), version, lease))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let tasks = TaskServiceServer::new(Tasks::new(service))

@@ -1,7 +1,7 @@
 //! How everyone else speaks to the driver.
 
 use sortie_engine::{
-    Admission, Answer, Explanation, Hello, Input, JobId, Output, Report, RequestId, SessionId, Submission, TaskId,
+    Admission, Answer, Explanation, Held, Hello, Input, JobId, Output, Report, RequestId, SessionId, Submission, TaskId,
 };
 use sortie_wire::pb;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -36,7 +36,7 @@ pub(crate) enum Ask {
     CancelTask { task: TaskId, by: String },
     CancelJob { job: JobId, by: String },
     Admit { worker: String, admission: Admission },
-    Join { session: SessionId, hello: Hello },
+    Join { session: SessionId, hello: Hello, held: Vec<Held> },
 }
 
 /// Why the driver gives no answer.
@@ -59,7 +59,7 @@ impl Ask {
             Ask::CancelTask { task, by } => Input::CancelTask { request, task, by },
             Ask::CancelJob { job, by } => Input::CancelJob { request, job, by },
             Ask::Admit { worker, admission } => Input::Admit { request, worker, admission },
-            Ask::Join { session, hello } => Input::Join { request, session, hello },
+            Ask::Join { session, hello, held } => Input::Join { request, session, hello, held },
         }
     }
 }

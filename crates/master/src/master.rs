@@ -88,7 +88,7 @@ impl Master {
         let driver = tokio::spawn(Driver::new(clock, scheduler, writer).run(messages, stop.clone()));
         let servers = vec![
             serve("http", http::serve(http_listener, service.clone(), config.auth)),
-            serve("grpc", grpc::serve(grpc_listener, service, version)),
+            serve("grpc", grpc::serve(grpc_listener, service, version, config.limits.lease)),
         ];
         tracing::info!(%http_addr, %grpc_addr, data_dir = %config.data_dir.display(), "the master is ready");
         Ok(Master { http_addr, grpc_addr, stop, driver, servers })

@@ -97,7 +97,9 @@ impl Service {
         };
         match self.handle.ask(Ask::Submit(Submission { spec, count, traceparent })).await? {
             Answer::Submitted(job) => Ok(job),
-            answer @ (Answer::Done | Answer::NotLive | Answer::Refused(_)) => Err(Error::Defect(answer)),
+            answer @ (Answer::Done | Answer::Joined { .. } | Answer::NotLive | Answer::Refused(_)) => {
+                Err(Error::Defect(answer))
+            }
         }
     }
 
@@ -228,7 +230,7 @@ impl Service {
     async fn expect_done(&self, ask: Ask) -> Result<(), Error> {
         match self.handle.ask(ask).await? {
             Answer::Done | Answer::NotLive => Ok(()),
-            answer @ (Answer::Submitted(_) | Answer::Refused(_)) => Err(Error::Defect(answer)),
+            answer @ (Answer::Submitted(_) | Answer::Joined { .. } | Answer::Refused(_)) => Err(Error::Defect(answer)),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Spans {
         match record {
             Record::Moved(task, active) => match active.stage {
                 Stage::Running { started } => Some(span(*task, "order", active.attempt.assigned, started)),
-                Stage::Assigned | Stage::Cancelling { .. } => None,
+                Stage::Assigned | Stage::Unreachable { .. } | Stage::Cancelling { .. } => None,
             },
             Record::Ended(task, ended) => {
                 let from = ended.started.unwrap_or(ended.attempt.assigned);

@@ -139,6 +139,7 @@ impl From<&WorkerRow> for api::Worker {
             Link::Joining { .. } => (api::WorkerState::Joining, None),
             Link::Connected { since, .. } => (api::WorkerState::Connected, Some(since)),
             Link::Leaving { since, .. } => (api::WorkerState::Leaving, Some(since)),
+            Link::Unreachable { since, .. } => (api::WorkerState::Unreachable, Some(since)),
             Link::Gone { since } => (api::WorkerState::Gone, Some(since)),
         };
         let hello = &row.worker.hello;
@@ -212,6 +213,7 @@ impl From<StateName> for api::State {
             StateName::Queued => api::State::Queued,
             StateName::Assigned => api::State::Assigned,
             StateName::Running => api::State::Running,
+            StateName::Unreachable => api::State::Unreachable,
             StateName::Cancelling => api::State::Cancelling,
             StateName::Succeeded => api::State::Succeeded,
             StateName::Failed => api::State::Failed,
@@ -264,9 +266,8 @@ impl From<engine::Started> for api::Started {
 impl From<engine::LostReason> for api::LostReason {
     fn from(reason: engine::LostReason) -> Self {
         match reason {
-            engine::LostReason::SessionEnded => api::LostReason::SessionEnded,
+            engine::LostReason::LeaseEnded => api::LostReason::LeaseEnded,
             engine::LostReason::WorkerStopped => api::LostReason::WorkerStopped,
-            engine::LostReason::MasterRestarted => api::LostReason::MasterRestarted,
             engine::LostReason::Overdue => api::LostReason::Overdue,
         }
     }

@@ -127,6 +127,10 @@ pub(crate) struct MasterArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     start_timeout: Option<String>,
+    /// How long a worker keeps its attempts alive without hearing from the master [env: SORTIE_MASTER_LEASE]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
 }
 
 /// The flags of a worker. Their names are those of its settings; they are read there, with all others.

@@ -177,7 +177,7 @@ fn state_cell(state: State) -> Cell {
         State::Queued | State::Assigned => cell,
         State::Running => cell.fg(Color::Blue),
         State::Succeeded => cell.fg(Color::Green),
-        State::Cancelling | State::Cancelled => cell.fg(Color::Yellow),
+        State::Unreachable | State::Cancelling | State::Cancelled => cell.fg(Color::Yellow),
         State::Failed | State::TimedOut | State::Lost | State::Expired => cell.fg(Color::Red),
     }
 }
@@ -192,6 +192,7 @@ fn worker_cell(worker: &Worker) -> Cell {
         WorkerState::Joining => ("joining", Color::Blue),
         WorkerState::Connected => ("connected", Color::Green),
         WorkerState::Leaving => ("leaving", Color::Yellow),
+        WorkerState::Unreachable => ("unreachable", Color::Yellow),
         WorkerState::Gone => ("gone", Color::Red),
     };
     if worker.draining { Cell::new(format!("{word}, draining")).fg(Color::Yellow) } else { Cell::new(word).fg(colour) }

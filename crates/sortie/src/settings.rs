@@ -52,6 +52,9 @@ pub(crate) struct MasterSettings {
     /// How long a worker has to say that a command started.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::span")]
     pub(crate) start_timeout: Duration,
+    /// How long a worker keeps its attempts alive without hearing from the master.
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::span")]
+    pub(crate) lease: Duration,
 }
 
 /// Who may use a master.
@@ -107,6 +110,7 @@ impl Settings for MasterSettings {
             data_dir: environment.state_dir().join("master"),
             auth: Auth::Loopback,
             start_timeout: config.limits.start_timeout,
+            lease: config.limits.lease,
         }
     }
 }
@@ -150,7 +154,7 @@ impl From<MasterSettings> for sortie_master::Config {
                 Auth::Loopback => sortie_master::Auth::Loopback,
                 Auth::None => sortie_master::Auth::None,
             },
-            limits: Limits { start_timeout: settings.start_timeout, ..Limits::default() },
+            limits: Limits { start_timeout: settings.start_timeout, lease: settings.lease, ..Limits::default() },
         }
     }
 }

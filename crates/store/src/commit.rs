@@ -129,8 +129,8 @@ fn write_held(db: &Transaction<'_>, held: &BTreeMap<TaskId, Held>) -> Result<(),
 
 fn insert_active(db: &Transaction<'_>, task: TaskId, active: &Active) -> Result<(), Fault> {
     let mut insert = db.prepare_cached(
-        "INSERT INTO active (job, idx, attempt, worker, assigned, stage, started, requested, by)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO active (job, idx, attempt, worker, assigned, stage, started, requested, by, until)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;
     let (attempt, stage) = (&active.attempt, stage_columns(&active.stage));
     insert.execute(params![
@@ -143,6 +143,7 @@ fn insert_active(db: &Transaction<'_>, task: TaskId, active: &Active) -> Result<
         stage.started,
         stage.requested,
         stage.by,
+        stage.until,
     ])?;
     Ok(())
 }
@@ -150,7 +151,8 @@ fn insert_active(db: &Transaction<'_>, task: TaskId, active: &Active) -> Result<
 /// Only the stage: an attempt's number, worker and time of assignment never change.
 fn update_active(db: &Transaction<'_>, task: TaskId, active: &Active) -> Result<(), Fault> {
     let mut update = db.prepare_cached(
-        "UPDATE active SET stage = ?, started = ?, requested = ?, by = ? WHERE job = ? AND idx = ? AND attempt = ?",
+        "UPDATE active SET stage = ?, started = ?, requested = ?, by = ?, until = ?
+         WHERE job = ? AND idx = ? AND attempt = ?",
     )?;
     let stage = stage_columns(&active.stage);
     let changed = update.execute(params![
@@ -158,6 +160,7 @@ fn update_active(db: &Transaction<'_>, task: TaskId, active: &Active) -> Result<
         stage.started,
         stage.requested,
         stage.by,
+        stage.until,
         id(task.job),
         task.index,
         active.attempt.number,
@@ -209,15 +212,15 @@ fn count(db: &Transaction<'_>, counted: &BTreeMap<JobId, (Tally, Option<Time>)>)
 
 fn write_workers(db: &Transaction<'_>, workers: &BTreeMap<WorkerId, Worker>) -> Result<(), Fault> {
     let mut upsert = db.prepare_cached(
-        "INSERT INTO workers (id, name, instance, version, labels, slots, draining, link, session, time)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO workers (id, name, instance, version, labels, slots, draining, link, session, time, until)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET instance = excluded.instance, version = excluded.version,
             labels = excluded.labels, slots = excluded.slots, draining = excluded.draining, link = excluded.link,
-            session = excluded.session, time = excluded.time",
+            session = excluded.session, time = excluded.time, until = excluded.until",
     )?;
     for Worker { id, hello, admission, link } in workers.values() {
         let labels = serde_json::to_string(&hello.labels)?;
-        let (link, session, time) = link_columns(link);
+        let (link, session, time, until) = link_columns(link);
         upsert.execute(params![
             id.0,
             hello.name,
@@ -229,6 +232,7 @@ fn write_workers(db: &Transaction<'_>, workers: &BTreeMap<WorkerId, Worker>) -> 
             link,
             session,
             time,
+            until,
         ])?;
     }
     Ok(())

@@ -16,6 +16,7 @@ use crate::spec;
 pub(crate) const ASSIGNED: i64 = 0;
 pub(crate) const RUNNING: i64 = 1;
 pub(crate) const CANCELLING: i64 = 2;
+pub(crate) const UNREACHABLE: i64 = 3;
 
 // What `ended.outcome` and `unplaced.outcome` say; beside it what `number` and `text` hold.
 /// Neither.
@@ -37,10 +38,9 @@ const EXPIRED: i64 = 7;
 
 const STARTED: [(i32, Started); 3] = [(0, Started::No), (1, Started::Yes), (2, Started::Unknown)];
 
-const LOST_REASONS: [(&str, LostReason); 4] = [
-    ("session_ended", LostReason::SessionEnded),
+const LOST_REASONS: [(&str, LostReason); 3] = [
+    ("lease_ended", LostReason::LeaseEnded),
     ("worker_stopped", LostReason::WorkerStopped),
-    ("master_restarted", LostReason::MasterRestarted),
     ("overdue", LostReason::Overdue),
 ];
 
@@ -48,13 +48,14 @@ const LOST_REASONS: [(&str, LostReason); 4] = [
 pub(crate) const JOB: &str = "j.id, j.submitted, j.count, j.slots, j.name, j.labels, j.traceparent, x.spec, \
     j.succeeded, j.failed, j.timed_out, j.cancelled, j.lost, j.expired, j.ended";
 /// The columns of `active` that [`active`] reads.
-pub(crate) const ACTIVE: &str = "s.job, s.idx, s.attempt, s.worker, s.assigned, s.stage, s.started, s.requested, s.by";
+pub(crate) const ACTIVE: &str =
+    "s.job, s.idx, s.attempt, s.worker, s.assigned, s.stage, s.started, s.requested, s.by, s.until";
 /// The columns of `ended` that [`ended`] reads.
 pub(crate) const ENDED: &str =
     "s.job, s.idx, s.attempt, s.worker, s.assigned, s.started, s.at, s.outcome, s.number, s.text";
 /// The columns of `workers` that [`worker`] reads.
 pub(crate) const WORKER: &str =
-    "w.id, w.name, w.instance, w.version, w.labels, w.slots, w.draining, w.link, w.session, w.time";
+    "w.id, w.name, w.instance, w.version, w.labels, w.slots, w.draining, w.link, w.session, w.time, w.until";
 
 /// How an outcome stands in its columns.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub(crate) struct StageColumns<'a> {
     pub(crate) started: Option<i64>,
     pub(crate) requested: Option<i64>,
     pub(crate) by: Option<&'a str>,
+    pub(crate) until: Option<i64>,
 }
 
 /// A time as a column; the far end of time is all one.
@@ -85,16 +87,24 @@ pub(crate) fn id(job: JobId) -> i64 {
 
 /// The stages of a task in `state`.
 pub(crate) fn stage_of(state: StateName) -> Option<i64> {
-    let stages = [(StateName::Assigned, ASSIGNED), (StateName::Running, RUNNING), (StateName::Cancelling, CANCELLING)];
+    let stages = [
+        (StateName::Assigned, ASSIGNED),
+        (StateName::Running, RUNNING),
+        (StateName::Unreachable, UNREACHABLE),
+        (StateName::Cancelling, CANCELLING),
+    ];
     stages.into_iter().find(|(name, _)| *name == state).map(|(_, stage)| stage)
 }
 
 /// The outcomes that lead a task that a worker held to `state`.
 pub(crate) fn outcomes_of(state: StateName) -> &'static [i64] {
     match state {
-        StateName::Queued | StateName::Assigned | StateName::Running | StateName::Cancelling | StateName::Expired => {
-            &[]
-        }
+        StateName::Queued
+        | StateName::Assigned
+        | StateName::Running
+        | StateName::Unreachable
+        | StateName::Cancelling
+        | StateName::Expired => &[],
         StateName::Succeeded => &[SUCCEEDED],
         StateName::Failed => &[EXITED, SIGNALED, COULD_NOT_START],
         StateName::TimedOut => &[TIMED_OUT],
@@ -110,14 +120,22 @@ pub(crate) fn queue_outcome_of(state: StateName) -> Option<i64> {
 }
 
 pub(crate) fn stage_columns(stage: &Stage) -> StageColumns<'_> {
-    let columns =
-        |stage, started: Option<Time>| StageColumns { stage, started: started.map(ms), requested: None, by: None };
+    let columns = |stage, started: Option<Time>, until: Option<Time>| StageColumns {
+        stage,
+        started: started.map(ms),
+        requested: None,
+        by: None,
+        until: until.map(ms),
+    };
     match stage {
-        Stage::Assigned => columns(ASSIGNED, None),
-        Stage::Running { started } => columns(RUNNING, Some(*started)),
-        Stage::Cancelling { started, requested, by } => {
-            StageColumns { requested: Some(ms(*requested)), by: Some(by), ..columns(CANCELLING, *started) }
-        }
+        Stage::Assigned => columns(ASSIGNED, None, None),
+        Stage::Running { started } => columns(RUNNING, Some(*started), None),
+        Stage::Unreachable { started, until } => columns(UNREACHABLE, *started, Some(*until)),
+        Stage::Cancelling { started, requested, by, until } => StageColumns {
+            requested: Some(ms(*requested)),
+            by: Some(by),
+            ..columns(CANCELLING, *started, Some(*until))
+        },
     }
 }
 
@@ -146,13 +164,14 @@ pub(crate) fn queue_outcome_columns(outcome: &QueueOutcome) -> (i64, Option<&str
     }
 }
 
-/// The columns `link`, `session` and `time` of `workers`. A session is any 64 bits.
-pub(crate) fn link_columns(link: &Link) -> (&'static str, Option<i64>, i64) {
-    let time = match link {
-        Link::Joining { until, .. } => until,
-        Link::Connected { since, .. } | Link::Leaving { since, .. } | Link::Gone { since } => since,
+/// The columns `link`, `session`, `time` and `until` of `workers`. A session is any 64 bits.
+pub(crate) fn link_columns(link: &Link) -> (&'static str, Option<i64>, i64, Option<i64>) {
+    let (time, until) = match link {
+        Link::Joining { until, .. } => (until, None),
+        Link::Connected { since, .. } | Link::Leaving { since, .. } | Link::Gone { since } => (since, None),
+        Link::Unreachable { since, until } => (since, Some(ms(*until))),
     };
-    (link.as_str(), link.session().map(|session| session.0.cast_signed()), ms(*time))
+    (link.as_str(), link.session().map(|session| session.0.cast_signed()), ms(*time), until)
 }
 
 /// A job, how much of it has ended, and when all of it had, from [`JOB`].
@@ -175,10 +194,14 @@ pub(crate) fn job(row: &Row<'_>) -> Result<(Job, Tally, Option<Time>), Fault> {
 /// A task that a worker holds, from [`ACTIVE`].
 pub(crate) fn active(row: &Row<'_>) -> Result<(TaskId, Active), Fault> {
     let task = job_id(row, 0)?.task(row.get(1)?);
-    let stage = match (row.get(5)?, optional_time(row, 6)?, optional_time(row, 7)?, row.get(8)?) {
-        (ASSIGNED, None, None, None) => Stage::Assigned,
-        (RUNNING, Some(started), None, None) => Stage::Running { started },
-        (CANCELLING, started, Some(requested), Some(by)) => Stage::Cancelling { started, requested, by },
+    let (started, requested, until) = (optional_time(row, 6)?, optional_time(row, 7)?, optional_time(row, 9)?);
+    let stage = match (row.get(5)?, started, requested, row.get(8)?, until) {
+        (ASSIGNED, None, None, None, None) => Stage::Assigned,
+        (RUNNING, Some(started), None, None, None) => Stage::Running { started },
+        (UNREACHABLE, started, None, None, Some(until)) => Stage::Unreachable { started, until },
+        (CANCELLING, started, Some(requested), Some(by), Some(until)) => {
+            Stage::Cancelling { started, requested, by, until }
+        }
         other => return Err(damaged(format!("the stage of task {task} is {other:?}"))),
     };
     Ok((task, Active { attempt: attempt(row)?, stage }))
@@ -212,11 +235,12 @@ pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, Fault> {
     let session: Option<i64> = row.get(8)?;
     let session = session.map(|bits| SessionId(bits.cast_unsigned()));
     let link: String = row.get(7)?;
-    let link = match (link.as_str(), session, time(row, 9)?) {
-        ("joining", Some(session), until) => Link::Joining { session, until },
-        ("connected", Some(session), since) => Link::Connected { session, since },
-        ("leaving", Some(session), since) => Link::Leaving { session, since },
-        ("gone", None, since) => Link::Gone { since },
+    let link = match (link.as_str(), session, time(row, 9)?, optional_time(row, 10)?) {
+        ("joining", Some(session), until, None) => Link::Joining { session, until },
+        ("connected", Some(session), since, None) => Link::Connected { session, since },
+        ("leaving", Some(session), since, None) => Link::Leaving { session, since },
+        ("unreachable", None, since, Some(until)) => Link::Unreachable { since, until },
+        ("gone", None, since, None) => Link::Gone { since },
         other => return Err(damaged(format!("the link of worker {} is {other:?}", hello.name))),
     };
     Ok(Worker { id: WorkerId(row.get(0)?), hello, admission, link })

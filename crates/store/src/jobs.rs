@@ -91,7 +91,7 @@ fn classes_of(state: StateName) -> &'static [Class] {
     match state {
         StateName::Queued => &[Class::Queued],
         StateName::Running => &[Class::Held, Class::Begun],
-        StateName::Assigned | StateName::Cancelling => &[],
+        StateName::Assigned | StateName::Unreachable | StateName::Cancelling => &[],
         StateName::Succeeded => &[Class::Successful],
         StateName::Failed | StateName::TimedOut | StateName::Cancelled | StateName::Lost | StateName::Expired => {
             &[Class::Unsuccessful]
@@ -140,7 +140,7 @@ fn row(db: &Connection, job: Job, tally: Tally, ended: Option<Time>) -> Result<J
     if ended.is_none() {
         count_held(db, job.id, &mut counts)?;
     }
-    let known = [counts.assigned, counts.running, counts.cancelling, tally.total()];
+    let known = [counts.assigned, counts.running, counts.unreachable, counts.cancelling, tally.total()];
     let waiting = known.into_iter().try_fold(job.submission.count, u32::checked_sub);
     counts.queued = waiting.ok_or_else(|| damaged(format!("job {} counts more tasks than it has", job.id)))?;
     Ok(JobRow { job: Arc::new(job), counts, ended })
@@ -154,6 +154,7 @@ fn count_held(db: &Connection, job: JobId, counts: &mut Counts) -> Result<(), Fa
         match row.get(0)? {
             ASSIGNED => counts.assigned = count,
             RUNNING => counts.running = count,
+            encode::UNREACHABLE => counts.unreachable = count,
             CANCELLING => counts.cancelling = count,
             other => return Err(damaged(format!("a stage of job {job}'s tasks is {other}"))),
         }

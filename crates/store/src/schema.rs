@@ -75,6 +75,7 @@ CREATE TABLE active (
     started   INTEGER,
     requested INTEGER,
     by        TEXT,
+    until     INTEGER,
     PRIMARY KEY (job, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX active_by_worker ON active (worker, job, idx);
@@ -106,7 +107,8 @@ CREATE TABLE workers (
     draining INTEGER NOT NULL,
     link     TEXT NOT NULL,
     session  INTEGER,
-    time     INTEGER NOT NULL
+    time     INTEGER NOT NULL,
+    until    INTEGER
 ) STRICT;
 
 -- What attempts wrote. Rows of up to a megabyte want a rowid (https://sqlite.org/withoutrowid.html, section 4).

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sortie_engine::{AttemptId, Captured, Command, End, Hello, JobId, Order, Output, Report, TaskSpec};
+use sortie_engine::{AttemptId, Captured, Command, End, Held, Hello, JobId, Order, Output, Report, TaskSpec, Time};
 use sortie_engine::{MAX_CAPTURED_BYTES, MAX_SLOTS, check_labels};
 
 use crate::pb;
@@ -29,6 +29,13 @@ pub enum Downward {
     Stop(AttemptId),
     /// No new orders will come.
     Drain,
+    /// The heartbeat that was sent then has arrived.
+    Renew {
+        /// When it was sent, by the worker's clock.
+        sent: Time,
+    },
+    /// The end of this attempt is on record.
+    Acknowledge(AttemptId),
 }
 
 /// All that a worker needs to know to run an attempt.
@@ -56,7 +63,12 @@ pub struct StartOrder {
 
 /// Puts a worker's introduction into words of the wire.
 #[must_use]
-pub fn hello_to_pb(hello: Hello) -> pb::ReportStatusRequest {
+pub fn hello_to_pb(hello: Hello, held: impl IntoIterator<Item = Held>) -> pb::ReportStatusRequest {
+    let held = held.into_iter().map(|held| pb::HeldAttempt {
+        attempt: Some(attempt_to_pb(held.attempt)),
+        slots: held.slots,
+        started: held.started,
+    });
     pb::ReportStatusRequest {
         name: hello.name,
         instance: hello.instance,
@@ -64,6 +76,7 @@ pub fn hello_to_pb(hello: Hello) -> pb::ReportStatusRequest {
         protocol: PROTOCOL,
         labels: hello.labels,
         slots: hello.slots,
+        held: held.collect(),
     }
 }
 
@@ -71,7 +84,7 @@ pub fn hello_to_pb(hello: Hello) -> pb::ReportStatusRequest {
 ///
 /// # Errors
 /// What cannot be in it, in a sentence.
-pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<Hello, String> {
+pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<(Hello, Vec<Held>), String> {
     let named = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if request.name.is_empty() || request.name.len() > MAX_NAME_BYTES || !request.name.bytes().all(named) {
         return Err(format!("a worker's name has 1 to {MAX_NAME_BYTES} letters, digits, dots, dashes and underscores"));
@@ -83,13 +96,64 @@ pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<Hello, String> 
         return Err(format!("instance and version have at most {MAX_NAME_BYTES} bytes"));
     }
     check_labels(&request.labels).map_err(|error| format!("labels: {error}"))?;
-    Ok(Hello {
+    let held = request.held.into_iter().map(held_from_pb).collect::<Result<_, _>>();
+    let hello = Hello {
         name: request.name,
         instance: request.instance,
         version: request.version,
         labels: request.labels,
         slots: request.slots,
+    };
+    Ok((hello, held.map_err(|error| error.to_string())?))
+}
+
+fn held_from_pb(held: pb::HeldAttempt) -> Result<Held, Malformed> {
+    Ok(Held { attempt: attempt_from_pb(held.attempt)?, slots: held.slots.min(MAX_SLOTS), started: held.started })
+}
+
+/// A session that the master has opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// To be quoted when the stream is opened.
+    pub session: u64,
+    /// The version of the master's binary.
+    pub version: String,
+    /// For how long the worker keeps its attempts alive without hearing from the master.
+    pub lease: Duration,
+    /// How often it sends a heartbeat.
+    pub heartbeat_interval: Duration,
+    /// What it presented and must kill at once.
+    pub kill: Vec<AttemptId>,
+}
+
+/// Puts a master's welcome into words of the wire.
+#[must_use]
+pub fn welcome_to_pb(welcome: Welcome) -> pb::ReportStatusResponse {
+    pb::ReportStatusResponse {
+        session: welcome.session,
+        version: welcome.version,
+        lease: Some(duration_to_pb(welcome.lease)),
+        heartbeat_interval: Some(duration_to_pb(welcome.heartbeat_interval)),
+        kill: welcome.kill.into_iter().map(attempt_to_pb).collect(),
+    }
+}
+
+/// Reads a master's welcome.
+///
+/// # Errors
+/// When it lacks what it must have.
+pub fn welcome_from_pb(response: pb::ReportStatusResponse) -> Result<Welcome, Malformed> {
+    Ok(Welcome {
+        session: response.session,
+        version: response.version,
+        lease: duration_from_pb(response.lease, "a welcome lacks its lease")?,
+        heartbeat_interval: duration_from_pb(response.heartbeat_interval, "a welcome lacks its heartbeat interval")?,
+        kill: response.kill.into_iter().map(|attempt| attempt_from_pb(Some(attempt))).collect::<Result<_, _>>()?,
     })
+}
+
+fn duration_from_pb(given: Option<prost_types::Duration>, lacking: &'static str) -> Result<Duration, Malformed> {
+    given.and_then(|given| Duration::try_from(given).ok()).ok_or(Malformed(lacking))
 }
 
 /// Puts a report into words of the wire, with what the attempt wrote if it has ended.
@@ -104,6 +168,7 @@ pub fn report_to_pb(report: Report, output: Output) -> pb::Report {
             stderr: Some(captured_to_pb(output.stderr)),
         }),
         Report::Leaving => pb::report::Report::Leaving(pb::Leaving {}),
+        Report::Heartbeat { sent } => pb::report::Report::Heartbeat(pb::Heartbeat { sent_ms: sent.0 }),
     };
     pb::Report { report: Some(report) }
 }
@@ -125,6 +190,7 @@ pub fn upward_from_pb(message: pb::Report) -> Result<Upward, Malformed> {
             Ok(Upward::Report(Report::Started(attempt_from_pb(started.attempt)?), None))
         }
         pb::report::Report::Leaving(pb::Leaving {}) => Ok(Upward::Report(Report::Leaving, None)),
+        pb::report::Report::Heartbeat(beat) => Ok(Upward::Report(Report::Heartbeat { sent: Time(beat.sent_ms) }, None)),
         pb::report::Report::Ended(ended) => {
             let attempt = attempt_from_pb(ended.attempt)?;
             let end = end_from_pb(ended.end.ok_or(Malformed("an ended report lacks its end"))?)?;
@@ -142,6 +208,8 @@ pub fn order_to_pb(order: &Order, traceparent: Option<&str>) -> Option<pb::Order
         Order::Start(attempt, job) => pb::order::Order::Start(start_to_pb(*attempt, job.spec(), traceparent)),
         Order::Stop(attempt) => pb::order::Order::Stop(pb::Stop { attempt: Some(attempt_to_pb(*attempt)) }),
         Order::Drain => pb::order::Order::Drain(pb::Drain {}),
+        Order::Renew { sent } => pb::order::Order::Renew(pb::Heartbeat { sent_ms: sent.0 }),
+        Order::Acknowledge(attempt) => pb::order::Order::Acknowledge(attempt_to_pb(*attempt)),
         Order::Close(_) => return None,
     };
     Some(pb::Order { order: Some(order) })
@@ -156,6 +224,8 @@ pub fn downward_from_pb(message: pb::Order) -> Result<Downward, Malformed> {
         pb::order::Order::Start(start) => Ok(Downward::Start(Box::new(start_from_pb(start)?))),
         pb::order::Order::Stop(stop) => Ok(Downward::Stop(attempt_from_pb(stop.attempt)?)),
         pb::order::Order::Drain(pb::Drain {}) => Ok(Downward::Drain),
+        pb::order::Order::Renew(beat) => Ok(Downward::Renew { sent: Time(beat.sent_ms) }),
+        pb::order::Order::Acknowledge(attempt) => Ok(Downward::Acknowledge(attempt_from_pb(Some(attempt))?)),
     }
 }
 
@@ -184,17 +254,14 @@ fn start_from_pb(start: pb::Start) -> Result<StartOrder, Malformed> {
         pb::start::Command::Argv(argv) => Command::Argv(argv.arguments),
         pb::start::Command::Script(script) => Command::Script(script),
     };
-    let duration = |given: Option<prost_types::Duration>| {
-        given.and_then(|given| Duration::try_from(given).ok()).ok_or(Malformed("a start order lacks a duration"))
-    };
     Ok(StartOrder {
         attempt: attempt_from_pb(start.attempt)?,
         command,
         env: start.env,
         cwd: start.cwd,
         stdin: start.stdin,
-        timeout: duration(start.timeout)?,
-        kill_grace: duration(start.kill_grace)?,
+        timeout: duration_from_pb(start.timeout, "a start order lacks its timeout")?,
+        kill_grace: duration_from_pb(start.kill_grace, "a start order lacks its grace")?,
         slots: start.slots,
         traceparent: Some(start.traceparent).filter(|traceparent| !traceparent.is_empty()),
     })
@@ -218,6 +285,7 @@ fn end_to_pb(end: End) -> pb::ended::End {
         End::TimedOut => stopped(pb::StopCause::Timeout),
         End::Stopped => stopped(pb::StopCause::Order),
         End::WorkerStopped => stopped(pb::StopCause::Worker),
+        End::LeaseEnded => stopped(pb::StopCause::Lease),
         End::Refused => stopped(pb::StopCause::Refused),
     }
 }
@@ -231,6 +299,7 @@ fn end_from_pb(end: pb::ended::End) -> Result<End, Malformed> {
             Ok(pb::StopCause::Timeout) => End::TimedOut,
             Ok(pb::StopCause::Order) => End::Stopped,
             Ok(pb::StopCause::Worker) => End::WorkerStopped,
+            Ok(pb::StopCause::Lease) => End::LeaseEnded,
             Ok(pb::StopCause::Refused) => End::Refused,
             Ok(pb::StopCause::Unspecified) | Err(_) => return Err(Malformed("an end has an unknown cause")),
         },

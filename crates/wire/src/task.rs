@@ -200,9 +200,8 @@ fn started_to_pb(started: Started) -> pb::HasStarted {
 
 fn reason_to_pb(reason: LostReason) -> pb::LostReason {
     match reason {
-        LostReason::SessionEnded => pb::LostReason::SessionEnded,
+        LostReason::LeaseEnded => pb::LostReason::LeaseEnded,
         LostReason::WorkerStopped => pb::LostReason::WorkerStopped,
-        LostReason::MasterRestarted => pb::LostReason::MasterRestarted,
         LostReason::Overdue => pb::LostReason::Overdue,
     }
 }
@@ -212,6 +211,7 @@ fn state_to_pb(state: StateName) -> pb::TaskState {
         StateName::Queued => pb::TaskState::Queued,
         StateName::Assigned => pb::TaskState::Assigned,
         StateName::Running => pb::TaskState::Running,
+        StateName::Unreachable => pb::TaskState::Unreachable,
         StateName::Cancelling => pb::TaskState::Cancelling,
         StateName::Succeeded => pb::TaskState::Succeeded,
         StateName::Failed => pb::TaskState::Failed,

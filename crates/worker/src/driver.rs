@@ -1,32 +1,22 @@
 //! The owner of the slots: brings orders and the executor's steps to them, and does what they decide.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rustix::process::Signal;
-use sortie_engine::{Action, AttemptId, End, Event, Output, Report, Slots, Time};
-use sortie_wire::node::{Downward, StartOrder, downward_from_pb, report_to_pb};
+use sortie_engine::{Action, AttemptId, End, Event, Held, Output, Report, Slots, Time};
+use sortie_wire::node::{Downward, StartOrder, Welcome};
 use sortie_wire::{pb, trace};
-use tokio::sync::mpsc::Permit;
-use tokio::sync::mpsc::error::SendError;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tracing::{Span, field};
 
+use crate::clock::Clock;
 use crate::executor::{Executor, Step};
-use crate::link::Session;
+use crate::outbox::Outbox;
 
-/// How many reports may wait before no more orders are read.
-const MAX_OUTBOX: usize = 64;
+/// How long a worker that leaves and runs nothing any more waits for the master to take up the next thing that it says.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the master has to answer that it has nothing more for a worker that leaves.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the master has to end its side of the stream.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Runs what the master orders, in one session after another.
+/// Runs what the master orders, whether or not there is a session.
 #[derive(Debug)]
 pub(crate) struct Driver {
     slots: Slots,
@@ -34,29 +24,21 @@ pub(crate) struct Driver {
     executor: Executor,
     worker: String,
     stop_timeout: Duration,
+    mode: Mode,
     /// The lives of the attempts that are held.
     spans: BTreeMap<AttemptId, Span>,
-    /// Reports that the session has not taken yet: at most `MAX_OUTBOX` and those of the attempts that are held.
-    outbox: VecDeque<pb::Report>,
+    outbox: Outbox,
 }
 
-/// How a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
-    /// It was lost, and why; nothing runs any more.
-    Lost(String),
-    /// The worker was stopped; all has been told, or cannot be.
-    Stopped,
-}
-
-/// Why a session ended before this worker wanted it to.
-type Lost = String;
-
-/// What one turn has brought, as far as it matters outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    Drained,
-    Other,
+enum Mode {
+    Serving,
+    Leaving {
+        /// Whether there is a session that may have orders under way.
+        awaits_drain: bool,
+        /// When an attempt last ended here, or its end was last acknowledged.
+        progress: Time,
+    },
 }
 
 /// What goes past the slots, which decide without looking at it.
@@ -68,13 +50,6 @@ enum Cargo {
     Output(Output),
 }
 
-/// The monotonic clock, shown as wall-clock time by its offset at the start.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    start: Instant,
-    epoch: Time,
-}
-
 impl Driver {
     /// A driver for so many slots; `worker` is the name that telemetry shows.
     pub(crate) fn new(slots: u32, executor: Executor, worker: &str, stop_timeout: Duration) -> Self {
@@ -84,89 +59,142 @@ impl Driver {
             executor,
             worker: worker.to_owned(),
             stop_timeout,
+            mode: Mode::Serving,
             spans: BTreeMap::new(),
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
         }
     }
 
-    /// Takes orders until the session is lost or `stop` is cancelled. Nothing runs when it returns.
-    pub(crate) async fn serve(&mut self, mut session: Session, stop: &CancellationToken) -> Over {
-        let lost = loop {
-            tokio::select! {
-                turn = self.turn(&mut session) => if let Err(lost) = turn { break lost },
-                () = stop.cancelled() => match self.leave(session).await {
-                    Ok(()) => return Over::Stopped,
-                    Err(lost) => break lost,
-                },
-            }
-        };
-        self.abandon().await;
-        Over::Lost(lost)
+    /// The clock that everything here goes by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
-    /// Brings everything to its end and tells the master all of it.
-    async fn leave(&mut self, mut session: Session) -> Result<(), Lost> {
-        tracing::info!(running = self.spans.len(), "leaving the master");
-        self.outbox.push_back(report_to_pb(Report::Leaving, Output::default()));
-        let stop_at = self.clock.now() + self.stop_timeout;
-        self.act(Event::Leave { stop_at }, Cargo::Nothing);
-        let mut drained = false;
-        while !(drained && self.is_idle()) {
-            let patience = if self.is_idle() { DRAIN_TIMEOUT } else { Duration::MAX };
-            match tokio::time::timeout(patience, self.turn(&mut session)).await {
-                Ok(turn) => drained |= turn? == Turn::Drained,
-                Err(_) => break,
-            }
-        }
-        close(session, drained).await;
-        Ok(())
-    }
-
-    /// Nobody may be told any more: kills everything and waits until it is gone.
-    async fn abandon(&mut self) {
-        self.act(Event::SessionEnded, Cargo::Nothing);
-        while let Some((attempt, step)) = self.executor.next().await {
-            self.on_step(attempt, step);
-        }
-        self.outbox.clear();
-        for span in std::mem::take(&mut self.spans).into_values() {
-            span.record("outcome", "session_ended");
-        }
-    }
-
-    /// Waits for one thing to happen and deals with it. Nothing is lost if it is dropped.
-    async fn turn(&mut self, session: &mut Session) -> Result<Turn, Lost> {
+    /// Waits for one thing to happen to what runs and deals with it. Nothing is lost if it is dropped.
+    pub(crate) async fn step(&mut self) {
         let wake = self.clock.sleep_until(self.slots.next_deadline());
+        let patience = self.clock.sleep_until(self.patience());
         tokio::select! {
-            order = session.orders.message(), if self.outbox.len() < MAX_OUTBOX => return self.on_order(order),
             Some((attempt, step)) = self.executor.next() => self.on_step(attempt, step),
-            permit = session.reports.reserve(), if !self.outbox.is_empty() => self.send(permit)?,
             () = wake => self.act(Event::Wake, Cargo::Nothing),
+            // What follows from it, `has_left` says.
+            () = patience => {}
         }
-        Ok(Turn::Other)
     }
 
-    fn send(&mut self, permit: Result<Permit<'_, pb::Report>, SendError<()>>) -> Result<(), Lost> {
-        let permit = permit.map_err(|_| "the stream was closed".to_owned())?;
-        if let Some(report) = self.outbox.pop_front() {
-            permit.send(report);
-        }
-        Ok(())
+    /// All that this worker holds, or whose end it may have to tell again, as it stands now.
+    pub(crate) fn present(&mut self) -> Vec<Held> {
+        self.slots.held().chain(self.outbox.present()).collect()
     }
 
-    fn on_order(&mut self, order: Result<Option<pb::Order>, Status>) -> Result<Turn, Lost> {
-        let order = order.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?;
-        let order = order.ok_or_else(|| "the master ended the stream".to_owned())?;
-        match downward_from_pb(order) {
-            Ok(Downward::Start(order)) => {
+    /// The master has heard what was sent then, and has judged what was presented.
+    ///
+    /// Of what it does not want, an end is forgotten only if it was presented as one: of anything else, the master
+    /// keeps the room until it is told that it is gone.
+    pub(crate) fn on_welcome(&mut self, sent: Time, welcome: &Welcome, presented: &[Held]) {
+        self.on_renewed(sent, welcome.lease);
+        for held in presented.iter().filter(|held| held.slots == 0 && welcome.kill.contains(&held.attempt)) {
+            self.outbox.forget(held.attempt);
+        }
+        for attempt in &welcome.kill {
+            if self.slots.holds(*attempt) {
+                tracing::warn!(%attempt, "killing an attempt: the master has given it up");
+                self.act(Event::Kill(*attempt), Cargo::Nothing);
+            }
+        }
+    }
+
+    /// A session is open: there is somebody to tell again.
+    pub(crate) fn on_open(&mut self) {
+        self.outbox.open();
+        if let Mode::Leaving { awaits_drain, .. } = &mut self.mode {
+            *awaits_drain = true;
+            self.outbox.push(Report::Leaving, Output::default());
+        }
+    }
+
+    /// The session is lost, and whatever was under way in it.
+    pub(crate) fn on_lost(&mut self) {
+        self.drained();
+    }
+
+    /// The master has heard what was sent then.
+    pub(crate) fn on_renewed(&mut self, sent: Time, lease: Duration) {
+        self.act(Event::Renewed { sent, lease }, Cargo::Nothing);
+    }
+
+    /// The master orders something.
+    pub(crate) fn on_order(&mut self, order: Downward) {
+        match order {
+            // A repeat that crossed with the end of what it starts.
+            Downward::Start(order) if self.outbox.keeps(order.attempt) => {}
+            Downward::Start(order) => {
                 let StartOrder { attempt, slots, timeout, kill_grace, .. } = *order;
                 self.act(Event::Start { attempt, slots, timeout, kill_grace }, Cargo::Order(order));
             }
-            Ok(Downward::Stop(attempt)) => self.act(Event::Stop(attempt), Cargo::Nothing),
-            Ok(Downward::Drain) => return Ok(Turn::Drained),
-            Err(malformed) => tracing::warn!(%malformed, "passed over an order"),
+            Downward::Stop(attempt) => self.act(Event::Stop(attempt), Cargo::Nothing),
+            Downward::Drain => self.drained(),
+            Downward::Acknowledge(attempt) => {
+                self.outbox.forget(attempt);
+                self.progress();
+            }
+            // The session knows for how long.
+            Downward::Renew { .. } => {}
         }
-        Ok(Turn::Other)
+    }
+
+    /// Whether there is something to say in this session.
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.outbox.is_silent()
+    }
+
+    /// The next thing to say in this session.
+    pub(crate) fn next_report(&mut self) -> Option<pb::Report> {
+        self.outbox.pop()
+    }
+
+    /// Begins to bring everything to its end. Without a master that could be told, commands are given no time.
+    pub(crate) fn leave(&mut self, connected: bool) {
+        tracing::info!(running = self.spans.len(), connected, "leaving the master");
+        let now = self.clock.now();
+        self.mode = Mode::Leaving { awaits_drain: connected, progress: now };
+        if connected {
+            self.outbox.push(Report::Leaving, Output::default());
+        }
+        let stop_at = if connected { now + self.stop_timeout } else { now };
+        self.act(Event::Leave { stop_at }, Cargo::Nothing);
+    }
+
+    /// Whether this worker is leaving, runs nothing any more, and has told everything, or cannot.
+    pub(crate) fn has_left(&self) -> bool {
+        match self.mode {
+            Mode::Serving => false,
+            Mode::Leaving { awaits_drain, .. } => {
+                let told = self.outbox.is_empty() && !awaits_drain;
+                self.slots.is_empty() && (told || self.patience().is_some_and(|end| end <= self.clock.now()))
+            }
+        }
+    }
+
+    /// Until when a worker that leaves waits for the master; as long as something runs, it waits for that.
+    fn patience(&self) -> Option<Time> {
+        match self.mode {
+            Mode::Leaving { progress, .. } if self.slots.is_empty() => Some(progress + LEAVE_TIMEOUT),
+            Mode::Leaving { .. } | Mode::Serving => None,
+        }
+    }
+
+    fn drained(&mut self) {
+        if let Mode::Leaving { awaits_drain, .. } = &mut self.mode {
+            *awaits_drain = false;
+        }
+    }
+
+    fn progress(&mut self) {
+        let now = self.clock.now();
+        if let Mode::Leaving { progress, .. } = &mut self.mode {
+            *progress = now;
+        }
     }
 
     fn on_step(&mut self, attempt: AttemptId, step: Step) {
@@ -215,48 +243,18 @@ impl Driver {
         tracing::debug!(?report, "reporting");
         let output = match (&report, std::mem::take(cargo)) {
             (Report::Ended(..), Cargo::Output(output)) => output,
-            (Report::Started(_) | Report::Ended(..) | Report::Leaving, _) => Output::default(),
+            (Report::Started(_) | Report::Ended(..) | Report::Leaving | Report::Heartbeat { .. }, _) => {
+                Output::default()
+            }
         };
-        if let Report::Ended(attempt, end) = &report
-            && let Some(span) = self.spans.remove(attempt)
-        {
-            span.record("outcome", outcome(end));
+        if let Report::Ended(attempt, end) = &report {
+            self.progress();
+            if let Some(span) = self.spans.remove(attempt) {
+                span.record("outcome", outcome(end));
+            }
         }
-        self.outbox.push_back(report_to_pb(report, output));
+        self.outbox.push(report, output);
     }
-
-    /// Whether nothing is held and nothing is left to say.
-    fn is_idle(&self) -> bool {
-        self.slots.is_empty() && self.outbox.is_empty()
-    }
-}
-
-impl Clock {
-    fn new() -> Self {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { start: Instant::now(), epoch: Time::default() + epoch }
-    }
-
-    fn now(self) -> Time {
-        self.epoch + self.start.elapsed()
-    }
-
-    /// Sleeps for ever if there is no such time, or none that the clock will ever show.
-    async fn sleep_until(self, time: Option<Time>) {
-        match time.and_then(|time| self.start.checked_add(time.since(self.epoch))) {
-            Some(instant) => tokio::time::sleep_until(instant).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Ends the stream: the reports are sent before its end, and the master's end says that it has read them.
-async fn close(session: Session, drained: bool) {
-    let Session { reports, mut orders, .. } = session;
-    drop(reports);
-    let ended = async { while let Ok(Some(_)) = orders.message().await {} };
-    let closed = tokio::time::timeout(CLOSE_TIMEOUT, ended).await.is_ok();
-    tracing::info!(drained, closed, "left the master");
 }
 
 /// How telemetry calls an end.
@@ -269,6 +267,7 @@ fn outcome(end: &End) -> &'static str {
         End::TimedOut => "timed_out",
         End::Stopped => "stopped",
         End::WorkerStopped => "worker_stopped",
+        End::LeaseEnded => "lease_ended",
         End::Refused => "refused",
     }
 }

@@ -1,13 +1,17 @@
 //! A worker: it dials its master, runs what it is ordered to, and tells how it ended.
 //!
-//! [`run`] takes the data directory (`workspace`), opens a session (`link`), and lets the `driver` serve it until it is
-//! lost; then it opens the next. The driver owns the engine's slots, which decide; the `executor` does what they decide:
-//! it starts a command (`spawn`) in its own `environment`, reads what it writes (`capture`), and sees that its process
-//! `group` is gone before anything is said about its end.
+//! [`run`] takes the data directory (`workspace`) and begins to `serve`: it opens a session (`link`), and the next when
+//! that is lost. Meanwhile the `driver` goes on. It owns the engine's slots, which decide, until the end of the lease
+//! without a session too, and the `outbox` with what the master has yet to be told; both go by the `clock`. The
+//! `executor` does what the slots decide: it starts a command (`spawn`) in its own `environment`, reads what it writes
+//! (`capture`), and sees that its process `group` is gone before anything is said about its end.
 
 mod config;
-mod driver;
+mod serve;
 mod link;
+mod driver;
+mod clock;
+mod outbox;
 mod executor;
 mod spawn;
 mod environment;
@@ -19,9 +23,10 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{Driver, Over};
+use crate::driver::Driver;
 use crate::executor::Executor;
 use crate::link::Link;
+use crate::serve::Service;
 
 pub use config::Config;
 
@@ -60,23 +65,17 @@ pub enum Error {
     },
 }
 
-/// Runs a worker until `stop` is cancelled and everything that it ran has ended and was reported.
+/// Runs a worker until `stop` is cancelled and everything that it ran has ended and was reported, or nobody listens.
 ///
+/// What it runs outlives its sessions, and is killed when its lease ends before the master is heard of again.
 /// Dropping the future kills everything that runs.
 ///
 /// # Errors
 /// What cannot get better by trying again; a master that cannot be reached is tried again for ever.
 pub async fn run(config: Config, version: String, stop: CancellationToken) -> Result<(), Error> {
     let (workspace, _lock) = workspace::open(&config.data_dir)?;
-    let mut link = Link::new(&config, version)?;
+    let link = Link::new(&config, version)?;
     let executor = Executor::new(workspace, &config.name);
-    let mut driver = Driver::new(config.slots, executor, &config.name, config.stop_timeout);
-    while let Some(session) = stop.run_until_cancelled(link.connect()).await.transpose()? {
-        let opened = session.opened();
-        match driver.serve(session, &stop).await {
-            Over::Stopped => break,
-            Over::Lost(reason) => link.lost(opened, &reason),
-        }
-    }
-    Ok(())
+    let driver = Driver::new(config.slots, executor, &config.name, config.stop_timeout);
+    Service::new(driver, link).run(&stop).await
 }

@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use sortie_engine::Hello;
-use sortie_wire::node::{hello_to_pb, open_to_pb};
+use futures_util::stream::{PollNext, select_with_strategy};
+use sortie_engine::{Held, Hello, Time};
+use sortie_wire::node::{Welcome, hello_to_pb, open_to_pb, welcome_from_pb};
 use sortie_wire::pb::node_service_client::NodeServiceClient;
 use sortie_wire::{MAX_MESSAGE_BYTES, pb};
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::{Config, Error};
 
-/// How long one try to open a session may take.
+/// How long each step of opening a session may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a silent master is asked for a sign of life, and how long it has to give one.
@@ -26,18 +27,37 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many reports may wait for the connection to take them.
 const MAX_REPORTS_WAITING: usize = 64;
 
+/// The shortest time between two heartbeats, whatever the master asks for.
+const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(10);
+
 /// The longest first wait between two tries, in milliseconds; each is at most twice the one before.
 const FIRST_WAIT_MS: u64 = 100;
 
-/// An open session with the master.
+/// An open session with the master. Both ways up dropped, the stream ends once all that waits in them has been sent.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Reports up. Dropped, it ends the stream once all of them have been sent.
+    /// Heartbeats up, before all reports that wait: one that is late for its lease is worth nothing.
+    pub(crate) heartbeats: mpsc::Sender<pb::Report>,
+    /// Reports up.
     pub(crate) reports: mpsc::Sender<pb::Report>,
     /// Orders down.
     pub(crate) orders: Streaming<pb::Order>,
-    opened: Instant,
+    /// When the next heartbeat is due, and how long after each the one after it is.
+    pub(crate) next_heartbeat: Time,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) lease: Lease,
+    pub(crate) opened: Instant,
 }
+
+/// For how long a session lives on without an answer from the master.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) length: Duration,
+    pub(crate) end: Time,
+}
+
+/// A connection to the master on which nothing has been said yet.
+pub(crate) type Client = NodeServiceClient<Channel>;
 
 /// The way to one master.
 #[derive(Debug)]
@@ -54,11 +74,13 @@ pub(crate) struct Link {
 
 /// Why a session could not be opened.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// Trying again may help.
     Trouble(String),
     /// The master will say the same again.
     Refused(String),
+    /// The worker has left before, and needs none any more.
+    Left,
 }
 
 impl Link {
@@ -84,56 +106,76 @@ impl Link {
         })
     }
 
-    /// Opens a session, for as many tries as it takes.
-    ///
-    /// # Errors
-    /// When the master refuses this worker for good.
-    pub(crate) async fn connect(&mut self) -> Result<Session, Error> {
-        loop {
-            tokio::time::sleep(self.wait).await;
-            self.wait = self.next_wait();
-            let timed_out = |_| Err(Failure::Trouble("the master does not answer".to_owned()));
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, self.try_connect()).await.unwrap_or_else(timed_out) {
-                Ok(session) => {
-                    self.trouble.clear();
-                    return Ok(session);
-                }
-                Err(Failure::Trouble(trouble)) => self.tell(trouble),
-                Err(Failure::Refused(reason)) => {
-                    return Err(Error::Refused { name: self.hello.name.clone(), reason });
-                }
-            }
-        }
+    /// Waits for as long as it takes from one try to the next.
+    pub(crate) async fn pause(&mut self) -> Result<(), Failure> {
+        tokio::time::sleep(self.wait).await;
+        self.wait = self.next_wait();
+        Ok(())
+    }
+
+    /// Makes the next try at once, and those after it soon.
+    pub(crate) fn hasten(&mut self) {
+        self.backoff = backoff(self.reconnect_max);
+        self.wait = Duration::ZERO;
+    }
+
+    /// Reaches the master.
+    pub(crate) async fn dial(&self) -> Result<Client, Failure> {
+        let channel = in_time(async { self.endpoint.connect().await.map_err(unreachable) }).await?;
+        Ok(client(channel))
+    }
+
+    /// Introduces this worker, with the attempts that it holds.
+    pub(crate) async fn introduce(&self, client: &mut Client, held: Vec<Held>) -> Result<Welcome, Failure> {
+        let hello = hello_to_pb(self.hello.clone(), held);
+        let answer = in_time(async { client.report_status(hello).await.map_err(refused) }).await?;
+        welcome_from_pb(answer.into_inner()).map_err(|malformed| Failure::Trouble(malformed.to_string()))
+    }
+
+    /// Opens the stream of the session that the master has granted to an introduction sent at `sent`.
+    pub(crate) async fn open(&mut self, mut client: Client, welcome: &Welcome, sent: Time) -> Result<Session, Failure> {
+        let (heartbeats, waiting_heartbeats) = mpsc::channel(1);
+        let (reports, waiting_reports) = mpsc::channel(MAX_REPORTS_WAITING);
+        // The master may not answer the call before it has read this; there is room for it, and nothing is before it.
+        _ = heartbeats.try_send(open_to_pb(welcome.session));
+        let first = |_: &mut ()| PollNext::Left;
+        let up =
+            select_with_strategy(ReceiverStream::new(waiting_heartbeats), ReceiverStream::new(waiting_reports), first);
+        let orders = in_time(async { client.assign_task(up).await.map_err(trouble) }).await?.into_inner();
+        let session = format_args!("{:016x}", welcome.session).to_string();
+        tracing::info!(session, version = welcome.version, worker = self.hello.name, "connected to the master");
+        self.trouble.clear();
+        Ok(Session {
+            heartbeats,
+            reports,
+            orders,
+            next_heartbeat: sent,
+            heartbeat_interval: welcome.heartbeat_interval.max(MIN_HEARTBEAT_INTERVAL),
+            lease: Lease { length: welcome.lease, end: sent + welcome.lease },
+            opened: Instant::now(),
+        })
     }
 
     /// A session has been lost. One that held for a while was a good one: its successor is tried soon again.
     pub(crate) fn lost(&mut self, opened: Instant, reason: &str) {
-        tracing::warn!(reason, "the session with the master is lost");
+        tracing::warn!(reason, "the session with the master is lost; what runs goes on until the lease ends");
         if opened.elapsed() >= self.reconnect_max {
             self.backoff = backoff(self.reconnect_max);
             self.wait = self.next_wait();
         }
     }
 
-    async fn try_connect(&self) -> Result<Session, Failure> {
-        let channel = self.endpoint.connect().await.map_err(unreachable)?;
-        let mut client = client(channel);
-        let welcome = client.report_status(hello_to_pb(self.hello.clone())).await.map_err(refused)?.into_inner();
-        let (reports, waiting) = mpsc::channel(MAX_REPORTS_WAITING);
-        // The master may not answer the call before it has read this; there is room for it.
-        _ = reports.try_send(open_to_pb(welcome.session));
-        let orders = client.assign_task(ReceiverStream::new(waiting)).await.map_err(trouble)?.into_inner();
-        let session = format_args!("{:016x}", welcome.session).to_string();
-        tracing::info!(session, version = welcome.version, worker = self.hello.name, "connected to the master");
-        Ok(Session { reports, orders, opened: Instant::now() })
-    }
-
     /// Says what is wrong, once for as long as it stays the same.
-    fn tell(&mut self, trouble: String) {
+    pub(crate) fn tell(&mut self, trouble: String) {
         if self.trouble != trouble {
             tracing::warn!(url = %self.endpoint.uri(), "no session with the master: {trouble}; trying on");
             self.trouble = trouble;
         }
+    }
+
+    /// The master will not have this worker.
+    pub(crate) fn refused(&self, reason: String) -> Error {
+        Error::Refused { name: self.hello.name.clone(), reason }
     }
 
     /// Full jitter, so that a fleet that lost its master does not come back all at once.
@@ -143,11 +185,9 @@ impl Link {
     }
 }
 
-impl Session {
-    /// When the session was opened.
-    pub(crate) fn opened(&self) -> Instant {
-        self.opened
-    }
+async fn in_time<T>(step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let timed_out = |_| Err(Failure::Trouble("the master does not answer".to_owned()));
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, step).await.unwrap_or_else(timed_out)
 }
 
 /// An error with all of its causes: the first of them alone says only `transport error`.
@@ -177,7 +217,7 @@ fn endpoint(url: &str) -> Result<Endpoint, Error> {
         .keep_alive_while_idle(true))
 }
 
-fn client(channel: Channel) -> NodeServiceClient<Channel> {
+fn client(channel: Channel) -> Client {
     NodeServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

@@ -122,8 +122,8 @@ impl Puppet {
             instance: name.into(),
             version: "test".into(),
             protocol: 1,
-            labels: Default::default(),
             slots: 1,
+            ..Default::default()
         };
         let session = client.report_status(request).await?.into_inner().session;
         let (reports, stream) = mpsc::channel(16);

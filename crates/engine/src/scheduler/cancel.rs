@@ -37,20 +37,22 @@ impl Scheduler {
     /// Orders a task's worker to stop it, once: who asks a second time changes nothing.
     fn stop(&mut self, now: Time, task: TaskId, by: &str, effects: &mut Effects) {
         let Some(active) = self.active.get(&task) else { return };
-        let started = match &active.stage {
-            Stage::Assigned => None,
-            Stage::Running { started } => Some(*started),
+        let Some(live) = self.jobs.get(&task.job) else { return };
+        let until = match &active.stage {
+            Stage::Assigned | Stage::Running { .. } => self.stop_deadline(now, &live.job),
+            Stage::Unreachable { until, .. } => *until,
             Stage::Cancelling { .. } => return,
         };
-        let attempt = active.attempt.clone();
+        let (attempt, started) = (active.attempt.clone(), active.started());
         self.order_stop(task, active, effects);
-        let stage = Stage::Cancelling { started, requested: now, by: by.to_owned() };
+        let stage = Stage::Cancelling { started, requested: now, by: by.to_owned(), until };
         self.advance(task, Active { attempt, stage }, effects);
     }
 
-    /// Tells the worker that holds a task to stop it.
+    /// Tells the worker that holds a task to stop it. One that is not there is told when it is back.
     pub(super) fn order_stop(&self, task: TaskId, active: &Active, effects: &mut Effects) {
-        let session = self.fleet.get(active.attempt.worker).and_then(|member| member.worker.link.session());
+        let holder = self.fleet.get(active.attempt.worker).filter(|member| member.held.contains(&task));
+        let session = holder.and_then(|member| member.worker.link.session());
         let order = Order::Stop(task.attempt(active.attempt.number));
         effects.orders.extend(session.map(|session| (session, order)));
     }

@@ -42,23 +42,27 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A worker holds what the attempts say, within its slots, and only while it has a session.
+    /// A worker holds what the attempts say, within its slots while it has a session, and nothing once it is gone.
     fn check_holders(&self) -> Result<(), String> {
         let mut held: BTreeMap<WorkerId, (u32, BTreeSet<TaskId>)> = BTreeMap::new();
         for (task, active) in &self.active {
             let Some(live) = self.jobs.get(&task.job) else { return Err(format!("{task} is held and has no job")) };
             let (used, tasks) = held.entry(active.attempt.worker).or_default();
-            *used += live.job.spec().needs.slots;
+            let orphan = self.fleet.get(active.attempt.worker).is_some_and(|member| member.orphans.contains(task));
+            *used += if orphan { 0 } else { live.job.spec().needs.slots };
             tasks.insert(*task);
         }
         for member in self.fleet.iter() {
             let worker = &member.worker;
             let (used, tasks) = held.remove(&worker.id).unwrap_or_default();
-            if (member.used, &member.held) != (used, &tasks) {
+            let known: BTreeSet<TaskId> = member.held.union(&member.orphans).copied().collect();
+            if (member.used, &known) != (used, &tasks) || !member.held.is_disjoint(&member.orphans) {
                 return Err(format!("worker {} counts {} slots, its attempts {used}", worker.id, member.used));
             }
-            let taken = used + member.given_up.values().sum::<u32>();
-            if taken > worker.hello.slots || (taken > 0 && worker.link.session().is_none()) {
+            let taken = used.saturating_add(member.given_up_slots());
+            // A new process knows of no orphans: until the worker is back, they are among what it holds.
+            let there = worker.link.session().is_some();
+            if (there && used > worker.hello.slots) || (taken > 0 && matches!(worker.link, Link::Gone { .. })) {
                 return Err(format!("{taken} slots are taken of worker {worker:?}"));
             }
         }
@@ -81,9 +85,8 @@ impl Scheduler {
             expected.insert((self.attempt_deadline(&live.job, active), Due::Attempt(*task)));
         }
         for member in self.fleet.iter() {
-            if let Link::Joining { until, .. } = member.worker.link {
-                expected.insert((until, Due::Join(member.worker.id)));
-            }
+            let deadline = self.worker_deadline(member);
+            expected.extend(deadline.map(|deadline| (deadline, Due::Worker(member.worker.id))));
         }
         match expected == self.deadlines {
             true => Ok(()),

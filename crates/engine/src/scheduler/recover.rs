@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::session::cut_off;
 use super::{Due, Scheduler};
 use crate::event::{Effects, Limits};
-use crate::fleet::{Link, Worker};
+use crate::fleet::{Link, Member, Worker};
 use crate::id::{JobId, TaskId};
 use crate::job::{Job, Tally};
 use crate::ranges::Ranges;
-use crate::task::{Active, LostReason};
+use crate::task::Active;
 use crate::time::Time;
 
 /// A job that has not ended.
@@ -61,10 +60,10 @@ impl Scheduler {
         let mut scheduler = Scheduler::new(limits);
         scheduler.next_job = snapshot.next_job;
         for worker in snapshot.workers {
-            if let Link::Joining { until, .. } = worker.link {
-                scheduler.deadlines.insert((until, Due::Join(worker.id)));
-            }
+            let id = worker.id;
             scheduler.fleet.insert(worker);
+            let deadline = scheduler.fleet.get(id).and_then(|member| scheduler.worker_deadline(member));
+            scheduler.deadlines.extend(deadline.map(|deadline| (deadline, Due::Worker(id))));
         }
         for live in snapshot.jobs {
             scheduler.insert_job(live);
@@ -80,22 +79,23 @@ impl Scheduler {
         scheduler
     }
 
-    /// Takes up a store's state in a new process: no session has outlived the old one, and what waits, waits.
+    /// Takes up a store's state in a new process. No session has outlived the old one, but commands have: the master
+    /// waits out the leases before it gives anything away, and adopts what comes back with its worker.
     #[must_use]
     pub fn recover(limits: Limits, snapshot: Snapshot, now: Time, effects: &mut Effects) -> Self {
         let mut scheduler = Scheduler::restore(limits, snapshot);
-        let linked = scheduler.fleet.iter().filter(|member| member.worker.link.session().is_some());
-        let linked: Vec<_> = linked.map(|member| member.worker.id).collect();
-        for worker in linked {
-            scheduler.set_link(worker, Link::Gone { since: now }, effects);
+        let until = scheduler.lease_end(now);
+        // A worker that is gone may have left orphans: what it holds then is known by the attempts alone.
+        let is_done = |member: &&Member| matches!(member.worker.link, Link::Gone { .. }) && member.held.is_empty();
+        let there = scheduler.fleet.iter().filter(|member| !is_done(member));
+        let there: Vec<_> = there.map(|member| (member.worker.id, member.held.is_empty())).collect();
+        for (worker, idle) in there {
+            let link = if idle { Link::Gone { since: now } } else { Link::Unreachable { since: now, until } };
+            scheduler.set_link(worker, link, effects);
         }
-        let active: Vec<_> = scheduler
-            .active
-            .iter()
-            .map(|(task, active)| (*task, cut_off(active, LostReason::MasterRestarted)))
-            .collect();
-        for (task, outcome) in active {
-            scheduler.release(now, task, outcome, effects);
+        let active: Vec<_> = scheduler.active.keys().copied().collect();
+        for task in active {
+            scheduler.cut(now, task, until, effects);
         }
         scheduler
     }

@@ -1,32 +1,47 @@
 //! Workers: they join, connect, report, drain and leave.
 
+use super::adopt::cut_off;
 use super::{Due, Scheduler};
 use crate::event::{Answer, CloseReason, Effects, End, Order, Record, Refusal, Report};
-use crate::fleet::{Admission, Hello, Link, Worker};
+use crate::fleet::{Admission, Held, Hello, Link, Member, Worker};
 use crate::id::{AttemptId, SessionId, TaskId, WorkerId};
 use crate::task::{Active, LostReason, Outcome, Stage, Started};
 use crate::time::Time;
 
 impl Scheduler {
-    pub(super) fn join(&mut self, now: Time, session: SessionId, hello: Hello, effects: &mut Effects) -> Answer {
-        let known = self.fleet.by_name(&hello.name).map(|member| member.worker.clone());
+    pub(super) fn join(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        hello: Hello,
+        held: &[Held],
+        effects: &mut Effects,
+    ) -> Answer {
         let link = Link::Joining { session, until: now + self.limits.join_timeout };
-        let Some(known) = known else {
-            let worker = Worker { id: self.fleet.next_id(), hello, admission: Admission::Open, link };
-            self.fleet.insert(worker.clone());
-            self.set_link(worker.id, link, effects);
-            return Answer::Done;
-        };
-        if let Some(old) = known.link.session() {
-            if known.hello.instance != hello.instance {
-                return Answer::Refused(Refusal::NameTaken);
+        let known = self.fleet.by_name(&hello.name).map(|member| member.worker.clone());
+        let id = match known {
+            None => {
+                let id = self.fleet.next_id();
+                let gone = Link::Gone { since: now };
+                self.fleet.insert(Worker { id, hello, admission: Admission::Open, link: gone });
+                id
             }
-            effects.orders.push((old, Order::Close(CloseReason::Superseded)));
-            self.disconnect(now, old, effects);
-        }
-        self.fleet.update(known.id, |member| member.worker.hello = hello);
-        self.set_link(known.id, link, effects);
-        Answer::Done
+            Some(known) => {
+                if let Some(old) = known.link.session() {
+                    if known.hello.instance != hello.instance {
+                        return Answer::Refused(Refusal::NameTaken);
+                    }
+                    effects.orders.push((old, Order::Close(CloseReason::Superseded)));
+                    self.disconnect(now, old, effects);
+                }
+                self.fleet.update(known.id, |member| member.worker.hello = hello);
+                known.id
+            }
+        };
+        let kill = self.adopt(now, id, held, effects);
+        self.hear(id, now);
+        self.set_link(id, link, effects);
+        Answer::Joined { kill }
     }
 
     pub(super) fn connect(&mut self, now: Time, session: SessionId, effects: &mut Effects) -> Answer {
@@ -35,25 +50,30 @@ impl Scheduler {
         };
         match worker.link {
             Link::Joining { .. } => {}
-            Link::Connected { .. } | Link::Leaving { .. } | Link::Gone { .. } => {
+            Link::Connected { .. } | Link::Leaving { .. } | Link::Unreachable { .. } | Link::Gone { .. } => {
                 return Answer::Refused(Refusal::NoSession);
             }
         }
         let id = worker.id;
         self.set_link(id, Link::Connected { session, since: now }, effects);
+        self.repeat_stops(id, effects);
         self.fill_worker(now, id, effects);
         Answer::Done
     }
 
+    /// Ends a session. What its worker holds goes on until the lease has run out.
     pub(super) fn disconnect(&mut self, now: Time, session: SessionId, effects: &mut Effects) {
         let Some(member) = self.fleet.by_session(session) else { return };
-        let (id, held) = (member.worker.id, member.held.clone());
-        self.set_link(id, Link::Gone { since: now }, effects);
+        let (id, until) = (member.worker.id, self.lease_end(member.heard));
+        let held: Vec<TaskId> = member.held.iter().copied().collect();
         self.fleet.update(id, |member| member.given_up.clear());
+        let link = match held.is_empty() || until <= now {
+            true => Link::Gone { since: now },
+            false => Link::Unreachable { since: now, until },
+        };
+        self.set_link(id, link, effects);
         for task in held {
-            let Some(active) = self.active.get(&task) else { continue };
-            let outcome = cut_off(active, LostReason::SessionEnded);
-            self.release(now, task, outcome, effects);
+            self.cut(now, task, until, effects);
         }
     }
 
@@ -74,6 +94,7 @@ impl Scheduler {
             Report::Started(attempt) => self.started(now, session, attempt, effects),
             Report::Ended(attempt, end) => self.ended(now, session, attempt, end, effects),
             Report::Leaving => self.leaving(now, session, effects),
+            Report::Heartbeat { sent } => self.heartbeat(now, session, sent, effects),
         }
     }
 
@@ -86,7 +107,8 @@ impl Scheduler {
     fn held(&self, session: SessionId, attempt: AttemptId) -> Option<&Active> {
         let worker = self.fleet.by_session(session)?.worker.id;
         let active = self.active.get(&attempt.task)?;
-        (active.attempt.worker == worker && active.attempt.number == attempt.number).then_some(active)
+        let holds = self.fleet.get(worker).is_some_and(|member| member.held.contains(&attempt.task));
+        (holds && active.attempt.number == attempt.number).then_some(active)
     }
 
     fn started(&mut self, now: Time, session: SessionId, attempt: AttemptId, effects: &mut Effects) {
@@ -97,10 +119,10 @@ impl Scheduler {
         };
         let stage = match active.stage {
             Stage::Assigned => Stage::Running { started: now },
-            Stage::Cancelling { started: None, requested, by } => {
-                Stage::Cancelling { started: Some(now), requested, by }
+            Stage::Cancelling { started: None, requested, by, until } => {
+                Stage::Cancelling { started: Some(now), requested, by, until }
             }
-            Stage::Running { .. } | Stage::Cancelling { .. } => {
+            Stage::Running { .. } | Stage::Unreachable { .. } | Stage::Cancelling { .. } => {
                 effects.stale_reports += 1;
                 return;
             }
@@ -108,7 +130,11 @@ impl Scheduler {
         self.advance(attempt.task, Active { attempt: active.attempt, stage }, effects);
     }
 
+    /// Acknowledged in any case: what does not fit will not fit later either.
     fn ended(&mut self, now: Time, session: SessionId, attempt: AttemptId, end: End, effects: &mut Effects) {
+        if self.fleet.by_session(session).is_some() {
+            effects.orders.push((session, Order::Acknowledge(attempt)));
+        }
         let Some(active) = self.held(session, attempt) else {
             effects.stale_reports += 1;
             self.take_back(now, session, attempt, effects);
@@ -127,26 +153,45 @@ impl Scheduler {
                 effects.orders.push((session, Order::Drain));
             }
             // A session that has no stream yet keeps its deadline for opening one.
-            Some((_, Link::Joining { .. } | Link::Leaving { .. } | Link::Gone { .. })) | None => {
+            Some((_, Link::Joining { .. } | Link::Leaving { .. } | Link::Unreachable { .. } | Link::Gone { .. }))
+            | None => effects.stale_reports += 1,
+        }
+    }
+
+    fn heartbeat(&mut self, now: Time, session: SessionId, sent: Time, effects: &mut Effects) {
+        let member = self.fleet.by_session(session).map(|member| (member.worker.id, member.worker.link));
+        match member {
+            Some((id, Link::Connected { .. } | Link::Leaving { .. })) => {
+                self.hear(id, now);
+                effects.orders.push((session, Order::Renew { sent }));
+            }
+            Some((_, Link::Joining { .. } | Link::Unreachable { .. } | Link::Gone { .. })) | None => {
                 effects.stale_reports += 1;
             }
         }
     }
 
-    /// Sets a worker's link; the one place that keeps the deadline for joining true.
+    /// Counts a worker's lease from `now`.
+    fn hear(&mut self, id: WorkerId, now: Time) {
+        self.change_member(id, |member| member.heard = now);
+    }
+
+    /// Sets a worker's link.
     pub(super) fn set_link(&mut self, id: WorkerId, link: Link, effects: &mut Effects) {
-        let changed = self.fleet.update(id, |member| {
-            let old = std::mem::replace(&mut member.worker.link, link);
-            (old, member.worker.clone())
-        });
-        let Some((old, worker)) = changed else { return };
-        if let Link::Joining { until, .. } = old {
-            self.deadlines.remove(&(until, Due::Join(id)));
+        self.change_member(id, |member| member.worker.link = link);
+        effects.records.extend(self.fleet.get(id).map(|member| Record::Worker(member.worker.clone())));
+    }
+
+    /// Changes what is known of a worker; the one place that keeps its deadline true.
+    pub(super) fn change_member(&mut self, id: WorkerId, change: impl FnOnce(&mut Member)) {
+        let deadline = |scheduler: &Self| scheduler.fleet.get(id).and_then(|member| scheduler.worker_deadline(member));
+        let old = deadline(self);
+        self.fleet.update(id, change);
+        let new = deadline(self);
+        if old != new {
+            old.map(|old| self.deadlines.remove(&(old, Due::Worker(id))));
+            self.deadlines.extend(new.map(|new| (new, Due::Worker(id))));
         }
-        if let Link::Joining { until, .. } = link {
-            self.deadlines.insert((until, Due::Join(id)));
-        }
-        effects.records.push(Record::Worker(worker));
     }
 
     /// Ends a task whose attempt the master gives up. Its room stays taken until the worker says that it is gone:
@@ -170,15 +215,6 @@ impl Scheduler {
     }
 }
 
-/// What becomes of an attempt that nobody will say anything more about.
-pub(super) fn cut_off(active: &Active, reason: LostReason) -> Outcome {
-    match &active.stage {
-        Stage::Assigned => Outcome::Lost { started: Started::Unknown, reason },
-        Stage::Running { .. } => Outcome::Lost { started: Started::Yes, reason },
-        Stage::Cancelling { by, .. } => Outcome::Cancelled { by: by.clone(), confirmed: false },
-    }
-}
-
 fn outcome(active: &Active, end: End) -> Outcome {
     match (end, &active.stage) {
         (End::Exited(code), _) => Outcome::Exited { code },
@@ -186,13 +222,14 @@ fn outcome(active: &Active, end: End) -> Outcome {
         (End::CouldNotStart { errno, detail }, _) => Outcome::CouldNotStart { errno, detail },
         (End::TimedOut, _) => Outcome::TimedOut,
         // A cancelled attempt that is gone for any other reason than its own end is gone: that is what was asked.
-        (End::Stopped | End::WorkerStopped | End::Refused, Stage::Cancelling { by, .. }) => {
+        (End::Stopped | End::WorkerStopped | End::LeaseEnded | End::Refused, Stage::Cancelling { by, .. }) => {
             Outcome::Cancelled { by: by.clone(), confirmed: true }
         }
+        (End::LeaseEnded, _) => Outcome::Lost { started: Started::Yes, reason: LostReason::LeaseEnded },
         (End::Refused, Stage::Assigned) => Outcome::Lost { started: Started::No, reason: LostReason::WorkerStopped },
         // A worker that had said that the command ran cannot take that back by a refusal.
-        (End::Refused, Stage::Running { .. })
-        | (End::Stopped | End::WorkerStopped, Stage::Assigned | Stage::Running { .. }) => {
+        (End::Refused, Stage::Running { .. } | Stage::Unreachable { .. })
+        | (End::Stopped | End::WorkerStopped, Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. }) => {
             Outcome::Lost { started: Started::Yes, reason: LostReason::WorkerStopped }
         }
     }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sortie_engine::{
-    Active, AttemptId, Ended, Job, JobId, LiveJob, LostReason, Outcome, Ranges, Record, SessionId, Snapshot, StateName,
-    Tally, TaskId, Time, Worker, WorkerId,
+    Active, AttemptId, Ended, Held, Job, JobId, Link, LiveJob, LostReason, Outcome, Ranges, Record, SessionId,
+    Snapshot, StateName, Tally, TaskId, Time, Worker, WorkerId,
 };
 
 /// Every task that was ever submitted, in exactly one of three places, and every worker.
@@ -17,8 +17,10 @@ pub(crate) struct Model {
     pub(crate) active: BTreeMap<TaskId, Active>,
     pub(crate) ended: BTreeMap<TaskId, StateName>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
-    /// Attempts that the master gave up while their worker was there, and who holds them.
-    given_up: BTreeMap<AttemptId, WorkerId>,
+    /// Attempts that the master does not count on and a worker holds, with the slots they take.
+    given_up: BTreeMap<AttemptId, (WorkerId, u32)>,
+    /// Tasks that an earlier session held and the one of now does not.
+    orphans: BTreeSet<TaskId>,
     counted: BTreeMap<JobId, (Tally, Option<Time>)>,
 }
 
@@ -36,14 +38,16 @@ impl Model {
                 let old = self.active.insert(*task, active.clone());
                 let old = old.unwrap_or_else(|| panic!("{task} moves and is not held"));
                 assert_eq!(old.attempt, active.attempt, "{task} stays with its attempt");
-                assert!(old.name() < active.name() || old.started() < active.started(), "{task} moves on");
+                assert!(old.started().is_none() || old.started() == active.started(), "{task} started once");
+                let stays = old.name() != StateName::Cancelling || active.name() == StateName::Cancelling;
+                assert!(stays && old != *active, "{task} moves on, and no word takes a cancellation back");
             }
             Record::Ended(task, ended) => self.task_ended(*task, ended),
             Record::EndedInQueue { job, range, at: _, outcome } => self.range_ended(*job, range, outcome.state()),
             Record::Counted { job, tally, ended } => _ = self.counted.insert(*job, (*tally, *ended)),
             Record::Worker(worker) => {
                 if worker.link.session().is_none() {
-                    self.given_up.retain(|_, holder| *holder != worker.id);
+                    self.given_up.retain(|_, (holder, _)| *holder != worker.id);
                 }
                 self.workers.insert(worker.id, worker.clone());
             }
@@ -66,20 +70,52 @@ impl Model {
             ended.outcome,
             Outcome::Lost { reason: LostReason::Overdue, .. } | Outcome::Cancelled { confirmed: false, .. }
         );
-        if unheard && self.workers[&worker].link.session().is_some() {
-            self.given_up.insert(task.attempt(ended.attempt.number), worker);
+        let orphan = self.orphans.remove(&task);
+        if unheard && !orphan && self.workers[&worker].link.session().is_some() {
+            let slots = self.job(task).spec().needs.slots;
+            self.given_up.insert(task.attempt(ended.attempt.number), (worker, slots));
         }
+    }
+
+    /// A worker has joined with what it holds: what it must kill is not the master's, or does not fit.
+    pub(crate) fn joined(&mut self, name: &str, held: &[Held], kill: &[AttemptId]) {
+        let worker = self.workers.values().find(|worker| worker.hello.name == name).expect("it has joined").clone();
+        let mut presented: BTreeMap<_, _> = held.iter().map(|held| (held.attempt, held.slots)).collect();
+        let (mut used, mut left) = (0, BTreeSet::new());
+        for (task, active) in self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id) {
+            let (attempt, slots) = (task.attempt(active.attempt.number), self.job(*task).spec().needs.slots);
+            if presented.contains_key(&attempt) && used + slots <= worker.hello.slots {
+                (used, _) = (used + slots, presented.remove(&attempt));
+                assert_ne!(active.name(), StateName::Unreachable, "{attempt} is back");
+                left.remove(task);
+                self.orphans.remove(task);
+            } else {
+                left.insert(*task);
+            }
+        }
+        assert!(presented.keys().eq(kill), "of {held:?} is killed what is not adopted: {kill:?}");
+        self.orphans.extend(left);
+        let takes_room = presented.into_iter().filter(|(_, slots)| *slots > 0);
+        self.given_up.extend(takes_room.map(|(attempt, slots)| (attempt, (worker.id, slots))));
+    }
+
+    /// The master has been killed, and a new one knows nothing of orphans.
+    pub(crate) fn restarted(&mut self) {
+        self.orphans.clear();
+        assert!(self.given_up.is_empty() && self.sessions().is_empty());
+        let mut stages = self.active.values().map(Active::name);
+        assert!(stages.all(|stage| matches!(stage, StateName::Unreachable | StateName::Cancelling)));
     }
 
     /// A worker says that an attempt is gone: whether it was one that the master had given up.
     pub(crate) fn take_back(&mut self, session: SessionId, attempt: AttemptId) -> bool {
-        let holder = self.given_up.get(&attempt).map(|worker| self.workers[worker].link.session());
+        let holder = self.given_up.get(&attempt).map(|(worker, _)| self.workers[worker].link.session());
         holder == Some(Some(session)) && self.given_up.remove(&attempt).is_some()
     }
 
-    /// Whether there is an attempt that was given up and is not known to be gone.
-    pub(crate) fn has_given_up(&self) -> bool {
-        !self.given_up.is_empty()
+    /// Whether the records are not all: there is an orphan, or what was given up and is not known to be gone.
+    pub(crate) fn has_left_behind(&self) -> bool {
+        !self.given_up.is_empty() || !self.orphans.is_empty()
     }
 
     fn range_ended(&mut self, job: JobId, range: &Range<u32>, state: StateName) {
@@ -107,12 +143,12 @@ impl Model {
     fn check_workers(&self) {
         for worker in self.workers.values() {
             let used = self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id);
-            let used = used.map(|(task, _)| *task);
-            let given_up = self.given_up.iter().filter(|(_, holder)| **holder == worker.id);
-            let taken = used.chain(given_up.map(|(attempt, _)| attempt.task));
-            let used: u32 = taken.map(|task| self.job(task).spec().needs.slots).sum();
-            assert!(used <= worker.hello.slots, "{worker:?} was given {used} slots");
-            let takes = |job: &Job| worker.hello.slots - used >= job.spec().needs.slots && is_for(worker, job);
+            let used = used.filter(|(task, _)| !self.orphans.contains(task));
+            let used: u32 = used.map(|(task, _)| self.job(*task).spec().needs.slots).sum();
+            assert!(used <= worker.hello.slots || worker.link.session().is_none(), "{worker:?} was given {used} slots");
+            let given_up = self.given_up.values().filter(|(holder, _)| *holder == worker.id);
+            let free = worker.hello.slots.saturating_sub(used + given_up.map(|(_, slots)| slots).sum::<u32>());
+            let takes = |job: &Job| free >= job.spec().needs.slots && is_for(worker, job);
             let fits = self.waiting.iter().find(|task| takes(self.job(**task)));
             assert_eq!(fits, None, "a task waits that fits {worker:?}");
         }
@@ -134,7 +170,14 @@ impl Model {
     /// Whether a session may speak about an attempt.
     pub(crate) fn holds(&self, session: SessionId, attempt: AttemptId) -> bool {
         let active = self.active.get(&attempt.task).filter(|active| active.attempt.number == attempt.number);
+        let active = active.filter(|_| !self.orphans.contains(&attempt.task));
         active.is_some_and(|active| self.workers[&active.attempt.worker].link.session() == Some(session))
+    }
+
+    /// Whether a session has opened its stream.
+    pub(crate) fn has_stream(&self, session: SessionId) -> bool {
+        let links = self.workers.values().map(|worker| worker.link);
+        links.filter(|link| !matches!(link, Link::Joining { .. })).any(|link| link.session() == Some(session))
     }
 
     /// The sessions that have not ended.

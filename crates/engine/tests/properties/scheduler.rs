@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sortie_engine::{
-    AttemptId, Effects, Input, Limits, Link, Order, Record, Report, RequestId, Scheduler, SessionId, Time,
+    Answer, AttemptId, Effects, Held, Hello, Input, Limits, Link, Order, Record, Refusal, Report, RequestId, Scheduler,
+    SessionId, Time,
 };
 
 use crate::config;
@@ -43,11 +44,12 @@ impl Run {
             Step::CancelTask(task) => self.ask(Input::CancelTask { request, task, by: "ann".into() }),
             Step::CancelJob(job) => self.ask(Input::CancelJob { request, job, by: "ann".into() }),
             Step::Admit(worker, admission) => self.ask(Input::Admit { request, worker: worker.into(), admission }),
-            Step::Join(hello) => {
-                let session = SessionId(self.sessions.len() as u64);
-                self.sessions.push(session);
-                self.ask(Input::Join { request, session, hello });
+            Step::Join(hello, bits, more) => self.join(hello, bits, more),
+            Step::Heartbeat(pick) => {
+                let session = pick_one(&self.sessions, pick).unwrap_or(SessionId(999));
+                self.heartbeat(session);
             }
+            Step::Heartbeats => self.model.sessions().into_iter().for_each(|session| self.heartbeat(session)),
             Step::Connect(back) => {
                 let session = self.sessions.iter().rev().nth(back).copied().unwrap_or(SessionId(999));
                 self.ask(Input::Connect { request, session });
@@ -87,12 +89,53 @@ impl Run {
         }
     }
 
-    /// One of the attempts that are held, and the session that holds it.
+    /// A worker joins with some of what it held before, and maybe with something else.
+    fn join(&mut self, hello: Hello, bits: u32, more: Option<Held>) {
+        let session = SessionId(self.sessions.len() as u64);
+        self.sessions.push(session);
+        let earlier = self
+            .model
+            .active
+            .iter()
+            .filter(|(_, active)| self.model.workers[&active.attempt.worker].hello.name == hello.name);
+        let earlier = earlier.enumerate().map(|(n, (task, active))| {
+            let (kept, gone, started) = (bits >> (n % 10), bits >> (n % 10 + 10), bits >> (n % 10 + 20));
+            let slots = if gone & 3 == 3 { 0 } else { self.model.jobs[&task.job].spec().needs.slots };
+            let started = active.started().is_some() || started & 1 == 1;
+            (kept & 3 > 0).then_some(Held { attempt: task.attempt(active.attempt.number), slots, started })
+        });
+        let held: Vec<Held> = earlier.flatten().chain(more).collect();
+        let (request, name) = (RequestId(self.requests + 1), hello.name.clone());
+        self.requests += 1;
+        let mut effects = Effects::default();
+        self.scheduler.handle(self.now, Input::Join { request, session, hello, held: held.clone() }, &mut effects);
+        effects.records.iter().for_each(|record| self.model.apply(record));
+        match effects.answers.as_slice() {
+            [(to, Answer::Joined { kill })] if *to == request => self.model.joined(&name, &held, kill),
+            [(to, Answer::Refused(Refusal::NameTaken))] if *to == request => assert!(effects.records.is_empty()),
+            other => panic!("{other:?} is no answer to a worker that joins"),
+        }
+        effects.records.clear();
+        self.account(&effects);
+    }
+
+    /// A heartbeat on a stream is acknowledged, and writes nothing.
+    fn heartbeat(&mut self, session: SessionId) {
+        let sent = Time(self.now.0 * 7);
+        let effects = self.input(Input::Report { session, report: Report::Heartbeat { sent } });
+        let orders = if self.model.has_stream(session) { vec![(session, Order::Renew { sent })] } else { vec![] };
+        assert_eq!((effects.records.len(), effects.stale_reports + orders.len() as u64), (0, 1));
+        assert_eq!(effects.orders, orders);
+    }
+
+    /// One of the attempts that are held by a worker that is there, and its session.
     fn held(&self, pick: usize) -> Option<(SessionId, AttemptId)> {
-        let held: Vec<_> = self.model.active.iter().collect();
-        let (task, active) = pick_one(&held, pick)?;
-        let session = self.model.workers[&active.attempt.worker].link.session();
-        Some((session.expect("a holder is there"), task.attempt(active.attempt.number)))
+        let held = self.model.active.iter().filter_map(|(task, active)| {
+            let session = self.model.workers[&active.attempt.worker].link.session()?;
+            let attempt = task.attempt(active.attempt.number);
+            self.model.holds(session, attempt).then_some((session, attempt))
+        });
+        pick_one(&held.collect::<Vec<_>>(), pick)
     }
 
     /// A request has one answer, and no report.
@@ -120,9 +163,12 @@ impl Run {
         let held = self.model.holds(session, attempt);
         assert_eq!(self.scheduler.holds(session, attempt), held);
         let is_end = matches!(report, Report::Ended(..));
+        let is_open = self.model.sessions().contains(&session);
         let taken_back = is_end && self.model.take_back(session, attempt);
         let effects = self.input(Input::Report { session, report });
         assert!(effects.answers.is_empty());
+        let acknowledge = (session, Order::Acknowledge(attempt));
+        assert_eq!(effects.orders.contains(&acknowledge), is_end && is_open, "{effects:?}");
         if taken_back {
             // Its room may have been given away, and nothing else.
             let placed = effects.records.iter().all(|record| matches!(record, Record::Placed(..)));
@@ -132,7 +178,11 @@ impl Run {
         assert_eq!(effects.records.is_empty(), effects.stale_reports == 1, "{effects:?}");
         if !held {
             let stop = (session, Order::Stop(attempt));
-            let orders = if is_end { vec![] } else { vec![stop] };
+            let orders = match (is_end, is_open) {
+                (true, true) => vec![acknowledge],
+                (true, false) => vec![],
+                (false, _) => vec![stop],
+            };
             assert_eq!((effects.stale_reports, effects.orders), (1, orders));
         } else if is_end {
             assert!(self.model.ended.contains_key(&attempt.task));
@@ -143,9 +193,11 @@ impl Run {
     fn restart(&mut self) {
         let mut effects = Effects::default();
         self.scheduler = Scheduler::recover(Limits::default(), self.model.snapshot(), self.now, &mut effects);
+        effects.records.iter().for_each(|record| self.model.apply(record));
+        self.model.restarted();
+        effects.records.clear();
         self.account(&effects);
         assert_eq!((effects.orders.len(), effects.answers.len(), effects.stale_reports), (0, 0, 0));
-        assert_eq!((self.model.active.len(), self.model.sessions().len()), (0, 0));
     }
 
     fn input(&mut self, input: Input) -> Effects {
@@ -163,9 +215,8 @@ impl Run {
         assert_eq!(self.model.snapshot(), snapshot);
         let restored = Scheduler::restore(Limits::default(), snapshot.clone());
         assert_eq!(restored.snapshot(), snapshot);
-        // What was given up takes room until its session ends, and no session outlives the process.
-        assert!(self.model.has_given_up() || restored.check().is_ok(), "{:?}", restored.check());
-        assert_eq!(restored.next_deadline(), self.scheduler.next_deadline());
+        // Room that is taken by what was given up, and orphans that take none, belong to sessions.
+        assert!(self.model.has_left_behind() || restored.check().is_ok(), "{:?}", restored.check());
         self.account_orders(effects);
     }
 
@@ -190,9 +241,9 @@ impl Run {
         for session in self.model.sessions() {
             self.tell(Input::Disconnect { session });
         }
-        assert!(self.model.workers.values().all(|worker| matches!(worker.link, Link::Gone { .. })));
         self.now = self.now + Duration::from_secs(MAX_QUEUE_SECONDS);
         self.wake();
+        assert!(self.model.workers.values().all(|worker| matches!(worker.link, Link::Gone { .. })));
         assert_eq!(self.scheduler.next_deadline(), None);
         let left = self.scheduler.snapshot();
         assert_eq!((left.jobs, left.active), (vec![], vec![]));

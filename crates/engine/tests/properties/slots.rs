@@ -9,6 +9,7 @@ use sortie_engine::{Action, AttemptId, End, Event, Exit, JobId, Report, Slots, T
 use crate::config;
 
 const TOTAL_SLOTS: u32 = 4;
+const LEASE: Duration = Duration::from_secs(15);
 
 /// One thing that happens; a `usize` picks one of what there is.
 #[derive(Clone, Debug)]
@@ -25,7 +26,11 @@ enum Step {
     Exited(usize, Exit),
     /// The executor speaks of an attempt that ended, or never was.
     Nonsense(usize),
-    SessionEnded,
+    Kill(usize),
+    /// An acknowledgement of what was sent so many seconds ago.
+    Renewed {
+        ago: u64,
+    },
     Leave {
         after: u64,
     },
@@ -37,8 +42,8 @@ enum Step {
 struct Known {
     slots: u32,
     process: Process,
-    /// The session in which it was ordered is over.
-    orphaned: bool,
+    /// It may be killed without having been told to end: by order, or at the end of the lease.
+    condemned: bool,
     started: bool,
     ended: Option<End>,
 }
@@ -69,6 +74,7 @@ struct Run {
     now: Time,
     known: BTreeMap<AttemptId, Known>,
     leave: Leave,
+    lease_end: Time,
 }
 
 /// Whether the worker is being stopped.
@@ -112,7 +118,14 @@ impl Run {
                 assert_eq!(self.handle(Event::Spawned(attempt)), []);
                 assert_eq!(self.handle(Event::Exited(attempt, Exit::Code(0))), []);
             }
-            Step::SessionEnded => self.end_session(),
+            Step::Kill(pick) => {
+                let Some(attempt) = self.pick(pick, Process::is_held) else { return };
+                self.condemn(|other| *other == attempt);
+                self.event(Event::Kill(attempt));
+                let process = self.known[&attempt].process;
+                assert!(matches!(process, Process::Asked | Process::Killed), "{attempt} is {process:?}");
+            }
+            Step::Renewed { ago } => self.renew(ago),
             Step::Leave { after } => self.leave(self.now + Duration::from_secs(after)),
             Step::Pass(seconds) => {
                 self.now = self.now + Duration::from_secs(seconds);
@@ -123,12 +136,13 @@ impl Run {
 
     fn start(&mut self, slots: u32, timeout: u64, grace: u64) {
         let attempt = JobId(self.known.len() as u64).task(0).attempt(1);
-        let known = Known { slots, process: Process::Refused, orphaned: false, started: false, ended: None };
+        let known = Known { slots, process: Process::Refused, condemned: false, started: false, ended: None };
         self.known.insert(attempt, known);
         let (timeout, kill_grace) = (Duration::from_secs(timeout), Duration::from_secs(grace));
         self.event(Event::Start { attempt, slots, timeout, kill_grace });
         let known = &self.known[&attempt];
         assert!(known.process == Process::Asked || known.ended == Some(End::Refused), "{known:?}");
+        assert!(known.process == Process::Refused || self.now < self.lease_end, "{known:?}");
     }
 
     fn exit(&mut self, attempt: AttemptId, exit: Exit) {
@@ -137,11 +151,15 @@ impl Run {
         self.event(Event::Exited(attempt, exit));
     }
 
-    fn end_session(&mut self) {
-        self.known.values_mut().filter(|known| known.process.is_held()).for_each(|known| known.orphaned = true);
-        self.event(Event::SessionEnded);
-        let spared = self.known.values().find(|known| matches!(known.process, Process::Alive | Process::Terminated));
-        assert!(spared.is_none(), "{spared:?} outlives its session");
+    fn condemn(&mut self, which: impl Fn(&AttemptId) -> bool) {
+        let held = self.known.iter_mut().filter(|(attempt, known)| known.process.is_held() && which(attempt));
+        held.for_each(|(_, known)| known.condemned = true);
+    }
+
+    fn renew(&mut self, ago: u64) {
+        let sent = Time(self.now.0.saturating_sub(ago * 1000));
+        self.lease_end = self.lease_end.max(sent + LEASE);
+        self.event(Event::Renewed { sent, lease: LEASE });
     }
 
     fn leave(&mut self, stop_at: Time) {
@@ -156,8 +174,14 @@ impl Run {
         if matches!(self.leave, Leave::At(stop_at) if stop_at <= self.now) {
             self.leave = Leave::Over;
         }
+        let is_over = self.lease_end <= self.now;
+        if is_over {
+            self.condemn(|_| true);
+        }
         self.event(Event::Wake);
         assert!(self.slots.next_deadline().is_none_or(|due| due > self.now));
+        let spared = self.known.values().find(|known| matches!(known.process, Process::Alive | Process::Terminated));
+        assert!(!is_over || spared.is_none(), "{spared:?} outlives its lease");
     }
 
     fn event(&mut self, event: Event) {
@@ -180,13 +204,13 @@ impl Run {
                 self.turn(attempt, &[Process::Refused], Process::Asked);
             }
             Action::Terminate(attempt) => self.turn(attempt, &[Process::Alive], Process::Terminated),
-            Action::Kill(attempt) if self.known[&attempt].orphaned => {
+            Action::Kill(attempt) if self.known[&attempt].condemned => {
                 self.turn(attempt, &[Process::Alive, Process::Terminated], Process::Killed);
             }
             Action::Kill(attempt) => self.turn(attempt, &[Process::Terminated], Process::Killed),
             Action::Report(Report::Started(attempt)) => self.told_start(attempt),
             Action::Report(Report::Ended(attempt, end)) => self.told_end(attempt, end),
-            Action::Report(Report::Leaving) => panic!("the shell says that it leaves, the slots do not"),
+            Action::Report(Report::Leaving | Report::Heartbeat { .. }) => panic!("that is for the shell to say"),
         }
     }
 
@@ -198,19 +222,20 @@ impl Run {
 
     fn told_start(&mut self, attempt: AttemptId) {
         let known = self.known.get_mut(&attempt).expect("a known attempt");
-        assert!(known.process == Process::Alive && !known.started && !known.orphaned, "{known:?}");
+        assert!(known.process == Process::Alive && !known.started, "{known:?}");
         known.started = true;
     }
 
     /// An end is told once, after the command is gone, and says what the worker itself did first.
     fn told_end(&mut self, attempt: AttemptId, end: End) {
         let known = self.known.get_mut(&attempt).expect("a known attempt");
-        assert!(known.ended.is_none() && !known.orphaned, "{known:?}: {end:?}");
+        assert!(known.ended.is_none(), "{known:?}: {end:?}");
         let fits = match &end {
             End::Exited(_) | End::Signaled(_) => known.process == Process::Gone { touched: false } && known.started,
             End::TimedOut | End::WorkerStopped => known.process == Process::Gone { touched: true } && known.started,
             End::Stopped => known.process == Process::Gone { touched: known.started },
             End::CouldNotStart { .. } => known.process == Process::Gone { touched: false } && !known.started,
+            End::LeaseEnded => known.process == Process::Gone { touched: true } && known.started && known.condemned,
             End::Refused => known.process == Process::Refused,
         };
         assert!(fits, "{known:?}: {end:?}");
@@ -220,7 +245,8 @@ impl Run {
     /// Whoever is held waits for the executor, or has a deadline; and all of them fit.
     fn check(&self) {
         let held = self.known.iter().filter(|(_, known)| known.process.is_held());
-        assert!(held.clone().map(|(attempt, _)| *attempt).eq(self.slots.attempts()));
+        let presented = self.slots.held().map(|held| (held.attempt, held.slots, held.started));
+        assert!(held.clone().map(|(attempt, known)| (*attempt, known.slots, known.started)).eq(presented));
         assert!(held.clone().map(|(_, known)| known.slots).sum::<u32>() <= TOTAL_SLOTS);
         let runs = held.clone().any(|(_, known)| matches!(known.process, Process::Alive | Process::Terminated));
         assert!(!runs || self.slots.next_deadline().is_some(), "a command runs without a deadline");
@@ -229,10 +255,8 @@ impl Run {
             Leave::At(stop_at) => assert!(self.slots.next_deadline().is_some_and(|due| due <= stop_at)),
             Leave::Over => assert!(held.clone().all(|(_, known)| known.process != Process::Alive)),
         }
-        let untold = self.known.values().find(|known| {
-            let told = known.ended.is_some() || known.orphaned;
-            matches!(known.process, Process::Gone { .. }) && !told
-        });
+        let untold =
+            self.known.values().find(|known| matches!(known.process, Process::Gone { .. }) && known.ended.is_none());
         assert!(untold.is_none(), "{untold:?} is gone and nobody was told");
     }
 
@@ -251,7 +275,7 @@ impl Run {
             self.wake();
         }
         assert!(self.slots.is_empty() && self.slots.next_deadline().is_none(), "{:?}", self.slots);
-        assert!(self.known.values().all(|known| known.ended.is_some() || known.orphaned));
+        assert!(self.known.values().all(|known| known.ended.is_some()));
     }
 
     fn become_of(&mut self, attempt: AttemptId, process: Process) {
@@ -275,7 +299,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::SpawnFailed),
         5 => (any::<usize>(), exit).prop_map(|(pick, exit)| Step::Exited(pick, exit)),
         1 => any::<usize>().prop_map(Step::Nonsense),
-        1 => Just(Step::SessionEnded),
+        1 => any::<usize>().prop_map(Step::Kill),
+        4 => (0u64..30).prop_map(|ago| Step::Renewed { ago }),
         1 => (0u64..40).prop_map(|after| Step::Leave { after }),
         6 => (0u64..15).prop_map(Step::Pass),
     ]
@@ -286,7 +311,9 @@ proptest! {
 
     #[test]
     fn no_attempt_is_forgotten_and_every_end_is_told_once(steps in prop::collection::vec(step(), 0..80)) {
-        let mut run = Run { slots: Slots::new(TOTAL_SLOTS), now: Time(0), known: BTreeMap::new(), leave: Leave::No };
+        let (slots, known) = (Slots::new(TOTAL_SLOTS), BTreeMap::new());
+        let mut run = Run { slots, now: Time(0), known, leave: Leave::No, lease_end: Time(0) };
+        run.renew(0);
         for step in steps {
             run.step(step);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sortie_engine::{Admission, AttemptId, Draft, End, Hello, JobId, Report, Submission, TaskId};
+use sortie_engine::{Admission, AttemptId, Draft, End, Held, Hello, JobId, Report, Submission, TaskId};
 
 /// The longest that a task waits in these runs, in seconds.
 pub(crate) const MAX_QUEUE_SECONDS: u64 = 100;
@@ -15,7 +15,11 @@ pub(crate) enum Step {
     CancelTask(TaskId),
     CancelJob(JobId),
     Admit(&'static str, Admission),
-    Join(Hello),
+    /// A worker joins with attempts of its own, picked by the bits, and maybe with another.
+    Join(Hello, u32, Option<Held>),
+    Heartbeat(usize),
+    /// Every worker that is there is heard of.
+    Heartbeats,
     Connect(usize),
     /// A report by the worker that holds the attempt.
     Right(usize, Word),
@@ -63,7 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => task().prop_map(Step::CancelTask),
         1 => (0u64..12).prop_map(|id| Step::CancelJob(JobId(id))),
         2 => (worker, admission).prop_map(|(worker, admission)| Step::Admit(worker, admission)),
-        5 => hello().prop_map(Step::Join),
+        5 => (hello(), any::<u32>(), prop::option::weighted(0.2, held())).prop_map(|(h, bits, more)| Step::Join(h, bits, more)),
+        2 => any::<usize>().prop_map(Step::Heartbeat),
+        6 => Just(Step::Heartbeats),
         8 => (0usize..3).prop_map(Step::Connect),
         20 => (any::<usize>(), word()).prop_map(|(pick, word)| Step::Right(pick, word)),
         1 => (any::<usize>(), word()).prop_map(|(pick, word)| Step::Older(pick, word)),
@@ -73,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, task, number, word)| Step::Wrong(pick, task.attempt(number), word)),
         1 => any::<usize>().prop_map(Step::Leaving),
         2 => any::<usize>().prop_map(Step::Disconnect),
-        4 => (0u64..40).prop_map(Step::Pass),
+        4 => prop_oneof![3 => 0u64..15, 1 => 0u64..40].prop_map(Step::Pass),
         1 => (0u64..40).prop_map(Step::Drowse),
         1 => Just(Step::Restart),
     ]
@@ -81,6 +87,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn task() -> impl Strategy<Value = TaskId> {
     (0u64..12, 0u32..6).prop_map(|(job, index)| JobId(job).task(index))
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (task(), 0u32..3, 0u32..4, any::<bool>()).prop_map(|(task, number, slots, started)| Held {
+        attempt: task.attempt(number),
+        slots,
+        started,
+    })
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
@@ -122,6 +136,7 @@ fn word() -> impl Strategy<Value = Word> {
         1 => Just(End::TimedOut),
         1 => Just(End::Stopped),
         1 => Just(End::WorkerStopped),
+        1 => Just(End::LeaseEnded),
         1 => Just(End::Refused),
     ];
     prop_oneof![1 => Just(Word::Started), 1 => end.prop_map(Word::Ended)]

@@ -27,10 +27,11 @@ fn a_waiting_task_ends_at_once_and_only_it() {
 fn an_assigned_task_is_stopped_by_order() {
     let mut world = World::assigned();
     assert_eq!(world.pass(1), NOTHING);
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 1 for ann, no start", "to s1: stop 1.0#1", "answer: done"];
+    let expected =
+        ["moved 1.0#1 on 1 at 0: cancelling since 1 until 41 for ann, no start", "to s1: stop 1.0#1", "answer: done"];
     assert_eq!(world.cancel_task("1.0"), expected);
     // The worker had started it before the order came, and says so first.
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 1 for ann, start 1"];
+    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 1 until 41 for ann, start 1"];
     assert_eq!(world.started(1, "1.0#1"), expected);
     let expected = ["ended 1.0#1 on 1 at 0, start 1, gone 1: cancelled by ann", "count 1: 1 cancelled; cancelled at 1"];
     assert_eq!(world.ended(1, "1.0#1", End::Stopped), expected);
@@ -39,7 +40,8 @@ fn an_assigned_task_is_stopped_by_order() {
 #[test]
 fn a_running_task_is_stopped_once_however_often_it_is_asked() {
     let mut world = World::running();
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 0 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
+    let expected =
+        ["moved 1.0#1 on 1 at 0: cancelling since 0 until 40 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
     assert_eq!(world.cancel_task("1.0"), expected);
     assert_eq!(world.pass(2), NOTHING);
     assert_eq!(world.cancel_task("1.0"), ["answer: done"]);
@@ -51,7 +53,7 @@ fn a_running_task_is_stopped_once_however_often_it_is_asked() {
 
 #[test]
 fn a_cancelled_command_that_is_gone_for_the_workers_reasons_is_cancelled() {
-    for end in [End::Stopped, End::WorkerStopped, End::Refused] {
+    for end in [End::Stopped, End::WorkerStopped, End::LeaseEnded, End::Refused] {
         let mut world = cancelling();
         assert_eq!(world.ended(1, "1.0#1", end), STOPPED);
     }
@@ -89,8 +91,8 @@ fn a_job_is_cancelled_in_all_its_parts() {
     let expected = ["ended 1.3..4 in queue at 0: cancelled by ann", "count 1: 1 cancelled; open", "answer: done"];
     assert_eq!(world.cancel_task("1.3"), expected);
     let expected = [
-        "moved 1.0#1 on 1 at 0: cancelling since 0 for ann, no start",
-        "moved 1.1#1 on 1 at 0: cancelling since 0 for ann, start 0",
+        "moved 1.0#1 on 1 at 0: cancelling since 0 until 40 for ann, no start",
+        "moved 1.1#1 on 1 at 0: cancelling since 0 until 40 for ann, start 0",
         "ended 1.2..3 in queue at 0: cancelled by ann",
         "ended 1.4..5 in queue at 0: cancelled by ann",
         "count 1: 3 cancelled; open",
@@ -136,7 +138,8 @@ fn what_never_was_cannot_be_cancelled() {
 fn cancelling() -> World {
     let mut world = World::running();
     assert_eq!(world.pass(1), NOTHING);
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 1 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
+    let expected =
+        ["moved 1.0#1 on 1 at 0: cancelling since 1 until 41 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
     assert_eq!(world.cancel_task("1.0"), expected);
     assert_eq!(world.pass(1), NOTHING);
     world

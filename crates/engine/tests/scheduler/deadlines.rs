@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sortie_engine::End;
 
-use crate::world::{NOTHING, QUEUE_TIMEOUT, TIMEOUT, World};
+use crate::world::{LEASE_AND_MARGIN, NOTHING, QUEUE_TIMEOUT, TIMEOUT, World};
 
 /// The grace that a command has and the master's margin behind it, in seconds.
 const GRACE_AND_MARGIN: u64 = 10 + 30;
@@ -19,7 +19,7 @@ fn a_task_that_its_worker_does_not_start_is_lost() {
         "to s1: stop 1.0#1",
     ];
     assert_eq!(world.pass(1), expected);
-    assert_eq!(world.next_deadline(), None);
+    assert_eq!(world.next_deadline(), Some(30 + LEASE_AND_MARGIN), "the worker's own is left");
 }
 
 #[test]
@@ -39,14 +39,16 @@ fn the_time_to_run_counts_from_the_start() {
     let mut world = World::assigned();
     assert_eq!(world.pass(20), NOTHING);
     assert_eq!(world.started(1, "1.0#1"), ["moved 1.0#1 on 1 at 0: running since 20"]);
-    assert_eq!(world.next_deadline(), Some(20 + TIMEOUT + GRACE_AND_MARGIN));
+    assert_eq!(world.pass(TIMEOUT + GRACE_AND_MARGIN - 1), NOTHING);
+    assert_eq!(world.pass(1).len(), 3);
 }
 
 #[test]
 fn a_cancellation_that_nobody_confirms_ends_without_confirmation() {
     let mut world = World::running();
     assert_eq!(world.pass(50), NOTHING);
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 50 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
+    let expected =
+        ["moved 1.0#1 on 1 at 0: cancelling since 50 until 90 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
     assert_eq!(world.cancel_task("1.0"), expected);
     assert_eq!(world.pass(GRACE_AND_MARGIN - 1), NOTHING);
     // Asking again does not put the end off.
@@ -106,9 +108,10 @@ fn a_master_that_overslept_does_all_that_was_due_in_order() {
     let expected = [
         "ended 2.0..2 in queue at 50: expired",
         "count 2: 2 expired; expired at 50",
-        "ended 1.0#1 on 1 at 0, no start, gone 50: lost, started Unknown, Overdue",
+        "worker 1 a/i1 x1: open, gone since 50",
+        "ended 1.0#1 on 1 at 0, no start, gone 50: lost, started Unknown, LeaseEnded",
         "count 1: 1 lost; lost at 50",
-        "to s1: stop 1.0#1",
+        "to s1: close, Silent",
     ];
     assert_eq!(world.oversleep(50), expected);
     assert_eq!(world.wake(), NOTHING);

@@ -2,7 +2,7 @@
 
 use sortie_engine::{Counts, End, StateName, Tally};
 
-use crate::world::{NOTHING, World};
+use crate::world::{LEASE_AND_MARGIN, NOTHING, World};
 
 #[test]
 fn a_task_starts_and_ends() {
@@ -14,7 +14,7 @@ fn a_task_starts_and_ends() {
     assert_eq!(world.ended(1, "1.0#1", End::Exited(0)), expected);
     assert!(!world.holds(1, "1.0#1"));
     assert_eq!((world.snapshot().jobs, world.snapshot().active), (vec![], vec![]));
-    assert_eq!(world.next_deadline(), None);
+    assert_eq!(world.next_deadline(), Some(LEASE_AND_MARGIN), "the worker's own is left");
 }
 
 #[test]
@@ -28,6 +28,7 @@ fn every_end_of_a_running_command_is_told_as_it_was() {
         (End::TimedOut, "timed out", "timed_out"),
         (End::Stopped, "lost, started Yes, WorkerStopped", "lost"),
         (End::WorkerStopped, "lost, started Yes, WorkerStopped", "lost"),
+        (End::LeaseEnded, "lost, started Yes, LeaseEnded", "lost"),
         // It said that it ran: a refusal cannot take that back.
         (End::Refused, "lost, started Yes, WorkerStopped", "lost"),
     ];
@@ -96,6 +97,7 @@ fn a_job_is_queued_then_running_then_ended() {
         (Counts { queued: 2, ..Counts::default() }, StateName::Queued),
         (Counts { queued: 1, assigned: 1, ..Counts::default() }, StateName::Running),
         (Counts { running: 2, ..Counts::default() }, StateName::Running),
+        (Counts { unreachable: 1, ..Counts::default() }, StateName::Running),
         (Counts { cancelling: 1, ended, ..Counts::default() }, StateName::Running),
         (Counts { queued: 1, ended, ..Counts::default() }, StateName::Running),
         (Counts { ended, ..Counts::default() }, StateName::Cancelled),

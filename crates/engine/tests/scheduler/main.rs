@@ -4,6 +4,7 @@ mod cancelling;
 mod deadlines;
 mod ending;
 mod explaining;
+mod leases;
 mod placing;
 mod recovering;
 mod render;

@@ -36,8 +36,10 @@ fn active(task: TaskId, active: &Active) -> String {
     let stage = match &active.stage {
         Stage::Assigned => "assigned".to_owned(),
         Stage::Running { started } => format!("running since {}", seconds(*started)),
-        Stage::Cancelling { started, requested, by } => {
-            format!("cancelling since {} for {by}, {}", seconds(*requested), start(*started))
+        Stage::Unreachable { started, until } => format!("unreachable until {}, {}", seconds(*until), start(*started)),
+        Stage::Cancelling { started, requested, by, until } => {
+            let (since, until) = (seconds(*requested), seconds(*until));
+            format!("cancelling since {since} until {until} for {by}, {}", start(*started))
         }
     };
     format!("{task}#{} on {} at {}: {stage}", attempt.number, attempt.worker, seconds(attempt.assigned))
@@ -100,6 +102,9 @@ fn worker(worker: &Worker) -> String {
         Link::Joining { session, until } => format!("joining s{} until {}", session.0, seconds(until)),
         Link::Connected { session, since } => format!("connected s{} since {}", session.0, seconds(since)),
         Link::Leaving { session, since } => format!("leaving s{} since {}", session.0, seconds(since)),
+        Link::Unreachable { since, until } => {
+            format!("unreachable since {} until {}", seconds(since), seconds(until))
+        }
         Link::Gone { since } => format!("gone since {}", seconds(since)),
     };
     format!("worker {} {}/{} x{}: {admission}, {link}", worker.id, hello.name, hello.instance, hello.slots)
@@ -110,6 +115,8 @@ fn order(order: &Order) -> String {
         Order::Start(attempt, _) => format!("start {attempt}"),
         Order::Stop(attempt) => format!("stop {attempt}"),
         Order::Drain => "drain".to_owned(),
+        Order::Renew { sent } => format!("renew {}", seconds(*sent)),
+        Order::Acknowledge(attempt) => format!("acknowledge {attempt}"),
         Order::Close(reason) => format!("close, {reason:?}"),
     }
 }
@@ -118,6 +125,10 @@ fn answer(answer: &Answer) -> String {
     match answer {
         Answer::Submitted(job) => format!("submitted {job}"),
         Answer::Done => "done".to_owned(),
+        Answer::Joined { kill } if kill.is_empty() => "joined".to_owned(),
+        Answer::Joined { kill } => {
+            format!("joined, kill {}", kill.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
         Answer::NotLive => "not live".to_owned(),
         Answer::Refused(refusal) => format!("refused, {refusal:?}"),
     }

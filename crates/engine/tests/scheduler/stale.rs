@@ -59,7 +59,8 @@ fn a_second_start_moves_nothing() {
     let before = world.snapshot();
     assert_eq!(world.started(1, "1.0#1"), STALE);
     assert_eq!(world.snapshot(), before);
-    let expected = ["moved 1.0#1 on 1 at 0: cancelling since 5 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
+    let expected =
+        ["moved 1.0#1 on 1 at 0: cancelling since 5 until 45 for ann, start 0", "to s1: stop 1.0#1", "answer: done"];
     assert_eq!(world.cancel_task("1.0"), expected);
     assert_eq!(world.pass(1), NOTHING);
     assert_eq!(world.started(1, "1.0#1"), STALE);

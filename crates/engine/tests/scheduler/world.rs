@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sortie_engine::{
-    Admission, AttemptId, Draft, Effects, End, Explanation, Hello, Input, JobId, Limits, Order, Record, Report,
-    RequestId, Scheduler, SessionId, Snapshot, Submission, TaskId, Time,
+    Admission, AttemptId, Draft, Effects, End, Explanation, Held, Hello, Input, JobId, Limits, Link, Order, Record,
+    Report, RequestId, Scheduler, SessionId, Snapshot, Submission, TaskId, Time,
 };
 
 use crate::render;
@@ -15,6 +15,10 @@ pub(crate) const NOTHING: [&str; 0] = [];
 pub(crate) const TIMEOUT: u64 = 100;
 /// How long a task may wait in these scripts, in seconds.
 pub(crate) const QUEUE_TIMEOUT: u64 = 1000;
+/// How long a worker counts as there without a word: the lease and the master's margin, in seconds.
+pub(crate) const LEASE_AND_MARGIN: u64 = 15 + 5;
+/// At every so many seconds a worker that has not fallen silent is heard of.
+const BEAT: u64 = 10;
 
 /// All effects of an input, as lines.
 pub(crate) type Lines = Vec<String>;
@@ -25,11 +29,13 @@ pub(crate) struct World {
     now: Time,
     last_request: usize,
     last_session: u64,
+    silent: bool,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        World { scheduler: Scheduler::new(Limits::default()), now: Time(0), last_request: 0, last_session: 0 }
+        let scheduler = Scheduler::new(Limits::default());
+        World { scheduler, now: Time(0), last_request: 0, last_session: 0, silent: false }
     }
 
     /// A world with worker 1, named `a`, on session 1.
@@ -91,11 +97,19 @@ impl World {
         self.input(Input::Admit { request, worker: worker.into(), admission: Admission::Open })
     }
 
-    /// Joins on the next session: the first is 1.
+    /// Joins on the next session, with nothing: the first session is 1.
     pub(crate) fn join(&mut self, hello: Hello) -> Lines {
+        self.join_with(hello, &[])
+    }
+
+    /// Joins with attempts, each with the slots that it takes, and whether it has started.
+    pub(crate) fn join_with(&mut self, hello: Hello, held: &[(&str, u32, bool)]) -> Lines {
         self.last_session += 1;
         let (request, session) = (self.request(), SessionId(self.last_session));
-        self.input(Input::Join { request, session, hello })
+        let held =
+            held.iter().map(|(id, slots, started)| Held { attempt: attempt_id(id), slots: *slots, started: *started });
+        let held = held.collect();
+        self.input(Input::Join { request, session, hello, held })
     }
 
     pub(crate) fn connect(&mut self, session: u64) -> Lines {
@@ -109,7 +123,7 @@ impl World {
         let who = format!("worker {id} {}/{} x{}: open", hello.name, hello.instance, hello.slots);
         let lines = self.join(hello);
         let session = self.last_session;
-        assert_eq!(lines, [format!("{who}, joining s{session} until {}", now + 10), "answer: done".to_owned()]);
+        assert_eq!(lines, [format!("{who}, joining s{session} until {}", now + 10), "answer: joined".to_owned()]);
         let mut lines = self.connect(session);
         assert_eq!(lines.remove(0), format!("{who}, connected s{session} since {now}"));
         assert_eq!(lines.pop().as_deref(), Some("answer: done"));
@@ -120,29 +134,65 @@ impl World {
         self.report(session, Report::Started(attempt_id(attempt)))
     }
 
+    /// Every end is acknowledged, whether it fits or not, if there is somebody to tell; the lines are the rest.
     pub(crate) fn ended(&mut self, session: u64, attempt: &str, end: End) -> Lines {
-        self.report(session, Report::Ended(attempt_id(attempt), end))
+        let is_open = self.sessions().contains(&SessionId(session));
+        let mut lines = self.report(session, Report::Ended(attempt_id(attempt), end));
+        let (all, acknowledgement) = (lines.len(), format!("to s{session}: acknowledge {attempt}"));
+        lines.retain(|line| *line != acknowledgement);
+        assert_eq!(all - lines.len(), usize::from(is_open), "{attempt} is acknowledged to {session}");
+        lines
     }
 
     pub(crate) fn leaving(&mut self, session: u64) -> Lines {
         self.report(session, Report::Leaving)
     }
 
+    /// A heartbeat that says when it was sent, in seconds by the worker's own clock.
+    pub(crate) fn heartbeat(&mut self, session: u64, sent: u64) -> Lines {
+        self.report(session, Report::Heartbeat { sent: Time(sent * 1000) })
+    }
+
+    /// From now on no worker is heard of.
+    pub(crate) fn fall_silent(&mut self) {
+        self.silent = true;
+    }
+
     pub(crate) fn disconnect(&mut self, session: u64) -> Lines {
         self.input(Input::Disconnect { session: SessionId(session) })
     }
 
-    /// Lets time pass, and wakes the scheduler at every deadline on the way.
+    /// Lets time pass, wakes the scheduler at every deadline on the way, and lets the workers be heard of.
     pub(crate) fn pass(&mut self, seconds: u64) -> Lines {
         let end = self.now + Duration::from_secs(seconds);
         let mut lines = Lines::new();
-        while let Some(due) = self.scheduler.next_deadline().filter(|due| *due <= end) {
+        while self.now < end {
+            let beat = Time((self.now.0 / 1000 / BEAT + 1) * BEAT * 1000);
+            let due = self.scheduler.next_deadline().unwrap_or(end);
             assert!(due > self.now, "the deadline {due:?} has passed and is still there");
-            self.now = due;
-            lines.extend(self.input(Input::Wake));
+            self.now = due.min(beat).min(end);
+            if self.now == beat && !self.silent {
+                self.beat();
+            }
+            if self.now == due {
+                lines.extend(self.input(Input::Wake));
+            }
         }
-        self.now = end;
         lines
+    }
+
+    fn beat(&mut self) {
+        let links: Vec<Link> = self.snapshot().workers.iter().map(|worker| worker.link).collect();
+        for link in links {
+            let (Link::Connected { session, .. } | Link::Leaving { session, .. }) = link else { continue };
+            let now = self.now.0 / 1000;
+            assert_eq!(self.heartbeat(session.0, now), [format!("to s{}: renew {now}", session.0)]);
+        }
+    }
+
+    /// Lets time pass without a master.
+    pub(crate) fn away(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
     }
 
     /// Lets time pass while the master sleeps, and wakes it once.
@@ -170,6 +220,10 @@ impl World {
 
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.scheduler.next_deadline().map(|time| time.0 / 1000)
+    }
+
+    fn sessions(&self) -> Vec<SessionId> {
+        self.snapshot().workers.iter().filter_map(|worker| worker.link.session()).collect()
     }
 
     fn report(&mut self, session: u64, report: Report) -> Lines {

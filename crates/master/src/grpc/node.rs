@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sortie_engine::{Answer, MAX_SLOTS, SessionId};
-use sortie_wire::node::{self as words, Upward};
+use sortie_wire::node::{self as words, Upward, Welcome};
 use sortie_wire::pb::node_service_server::NodeService;
 use sortie_wire::{PROTOCOL, pb};
 use tokio::sync::{mpsc, oneshot};
@@ -21,15 +21,19 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// does not take them is cut off.
 const MAX_ORDERS: usize = 2 * MAX_SLOTS as usize;
 
+/// How often a worker is heard of within its lease: some heartbeats may be late.
+const HEARTBEATS_A_LEASE: u32 = 5;
+
 /// The workers' service.
 pub(super) struct Node {
     service: Service,
     version: String,
+    lease: Duration,
 }
 
 impl Node {
-    pub(super) fn new(service: Service, version: String) -> Self {
-        Node { service, version }
+    pub(super) fn new(service: Service, version: String, lease: Duration) -> Self {
+        Node { service, version, lease }
     }
 }
 
@@ -47,16 +51,24 @@ impl NodeService for Node {
             let detail = format!("this master speaks protocol {PROTOCOL}, the worker {}; upgrade it", request.protocol);
             return Err(Status::failed_precondition(detail));
         }
-        let hello = words::hello_from_pb(request).map_err(Status::invalid_argument)?;
+        let (hello, held) = words::hello_from_pb(request).map_err(Status::invalid_argument)?;
         let session = new_session()?;
         let (worker, version) = (hello.name.clone(), hello.version.clone());
-        match self.service.handle().ask(Ask::Join { session, hello }).await? {
-            Answer::Done => {}
+        let presented = held.len();
+        let kill = match self.service.handle().ask(Ask::Join { session, hello, held }).await? {
+            Answer::Joined { kill } => kill,
             Answer::Refused(refusal) => return Err(refused(refusal)),
-            answer @ (Answer::Submitted(_) | Answer::NotLive) => return Err(defect(answer)),
-        }
-        tracing::info!(worker, version, peer = peer.map(tracing::field::display), %session, "a worker joins");
-        Ok(Response::new(pb::ReportStatusResponse { session: session.0, version: self.version.clone() }))
+            answer @ (Answer::Submitted(_) | Answer::Done | Answer::NotLive) => return Err(defect(answer)),
+        };
+        let peer = peer.map(tracing::field::display);
+        tracing::info!(worker, version, peer, %session, presented, kill = kill.len(), "a worker joins");
+        Ok(Response::new(words::welcome_to_pb(Welcome {
+            session: session.0,
+            version: self.version.clone(),
+            lease: self.lease,
+            heartbeat_interval: self.lease / HEARTBEATS_A_LEASE,
+            kill,
+        })))
     }
 
     async fn assign_task(
@@ -72,7 +84,7 @@ impl NodeService for Node {
         match answered.await.map_err(|_| Unanswered::Stopping)?? {
             Answer::Done => Ok(Response::new(ReceiverStream::new(stream))),
             Answer::Refused(refusal) => Err(refused(refusal)),
-            answer @ (Answer::Submitted(_) | Answer::NotLive) => Err(defect(answer)),
+            answer @ (Answer::Submitted(_) | Answer::Joined { .. } | Answer::NotLive) => Err(defect(answer)),
         }
     }
 }

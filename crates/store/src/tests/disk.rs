@@ -89,9 +89,9 @@ fn rows_that_cannot_be_are_damage() {
         "UPDATE waiting SET end = 1 WHERE job = 7",
         "DELETE FROM waiting WHERE job = 7",
         "UPDATE jobs SET ended = 1 WHERE id = 7",
-        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 9, NULL, NULL, NULL)",
-        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 0, NULL, NULL, NULL)",
-        "INSERT INTO workers VALUES (1, 'w', 'i', 'v', '{}', 1, 0, 'connected', NULL, 1)",
+        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 9, NULL, NULL, NULL, NULL)",
+        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 0, NULL, NULL, NULL, NULL)",
+        "INSERT INTO workers VALUES (1, 'w', 'i', 'v', '{}', 1, 0, 'connected', NULL, 1, NULL)",
     ];
     for change in changes {
         let dir = tempfile::tempdir().expect("a directory");

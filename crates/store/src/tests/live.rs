@@ -138,7 +138,7 @@ impl Live {
         let (name, labels_text, slots) = WORKERS[worker];
         let instance = format!("{name}-{instance}");
         let hello = Hello { name: name.into(), instance, version: "1".into(), labels: labels(labels_text), slots };
-        Input::Join { request: RequestId(0), session, hello }
+        Input::Join { request: RequestId(0), session, hello, held: Vec::new() }
     }
 
     /// A report on an attempt by the worker that holds it.

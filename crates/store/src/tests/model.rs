@@ -87,6 +87,7 @@ impl Model {
                 StateName::Queued => counts.queued += 1,
                 StateName::Assigned => counts.assigned += 1,
                 StateName::Running => counts.running += 1,
+                StateName::Unreachable => counts.unreachable += 1,
                 StateName::Cancelling => counts.cancelling += 1,
                 StateName::Succeeded
                 | StateName::Failed

@@ -108,10 +108,12 @@ fn every_problem_is_told_at_once_with_its_source() {
     let path = file.path().display();
     let expected = [
         format!("file:{path} http_addr: must be a string, not signed int `9092`"),
-        format!("file:{path} port: is no setting; these are: auth, data_dir, grpc_addr, http_addr, start_timeout"),
+        format!(
+            "file:{path} port: is no setting; these are: auth, data_dir, grpc_addr, http_addr, lease, start_timeout"
+        ),
         "SORTIE_MASTER_DATA_DIR: is empty; name a directory".to_owned(),
         "SORTIE_MASTER_GRPC_ADDR: `localhost:1` is no IP:PORT, such as 127.0.0.1:9092".to_owned(),
-        "SORTIE_MASTER_HTTP_PORT: is no setting; these are: auth, data_dir, grpc_addr, http_addr, start_timeout"
+        "SORTIE_MASTER_HTTP_PORT: is no setting; these are: auth, data_dir, grpc_addr, http_addr, lease, start_timeout"
             .to_owned(),
         "SORTIE_MASTER_START_TIMEOUT: `soon` is no duration, such as 500ms, 90s or 1h 30m".to_owned(),
         "--auth: `open` is none of loopback, none".to_owned(),
