@@ -3,7 +3,7 @@
 //! [`Master::start`] opens the store, starts the driver and the two servers. The driver is one task that owns the
 //! scheduler and the store's write side: it takes what happened in batches, makes each batch durable, and only then
 //! tells anybody. The servers translate: gRPC for workers and clients, HTTP for clients. They ask the driver through
-//! a [`Handle`](handle::Handle), and read what is on record from the store.
+//! a handle, and read what is on record from the store.
 
 #![cfg_attr(not(test), warn(clippy::expect_used))]
 

@@ -1,7 +1,7 @@
 //! Sortie runs commands on a fleet of machines; this is its one binary.
 //!
-//! The command line ([`cli`]) says what to be: a service ([`serve`], [`dev`]) or a client of one ([`client`]). What a
-//! component can be told comes from [`settings`]. Every end has its exit code ([`exit`]).
+//! The command line ([`cli`]) says what to be: a service ([`serve`], [`dev`]) or a client of one
+//! ([`client`](mod@client)). What a component can be told comes from [`settings`]. Every end has its exit code ([`exit`]).
 
 #![cfg_attr(not(test), warn(clippy::expect_used))]
 

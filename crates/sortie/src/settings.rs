@@ -1,7 +1,7 @@
 //! What each component can be told, and how it is told: the settings, one plain struct a component.
 //!
 //! A setting has one name. It is a key of the TOML file, with the component's prefix and in capitals a variable, and
-//! with dashes a flag. [`layers`] puts them together, [`env`] knows what a process finds round it, [`fields`] reads
+//! with dashes a flag. [`layers`] puts them together, [`env`](mod@env) knows what a process finds round it, [`fields`] reads
 //! single values, and [`show`] is the `config` command.
 
 pub(crate) mod env;
