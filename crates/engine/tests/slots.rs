@@ -87,9 +87,14 @@ impl World {
         while let Some(due) = self.slots.next_deadline().filter(|due| *due <= end) {
             self.now = due.max(self.now);
             actions.extend(self.event(Event::Wake));
+            assert!(self.next_deadline_is_ahead(), "the deadline {due:?} has passed and is still there");
         }
         self.now = end;
         actions
+    }
+
+    fn next_deadline_is_ahead(&self) -> bool {
+        self.slots.next_deadline().is_none_or(|due| due > self.now)
     }
 
     /// The next deadline but for a lease that no script lives to see the end of.

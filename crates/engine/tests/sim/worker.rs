@@ -123,7 +123,9 @@ impl World {
         if self.rng.chance(700) {
             self.send_up(id, Up::Closed);
         }
-        let after = self.rng.range(50, 3_000);
+        // Now and then the way to the master is closed for longer than a lease.
+        let is_long = self.is_rough && self.rng.chance(150);
+        let after = if is_long { self.rng.range(3_000, 60_000) } else { self.rng.range(50, 3_000) };
         self.after(after, Happens::Dial(index, life));
     }
 
