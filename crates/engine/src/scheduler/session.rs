@@ -140,7 +140,9 @@ impl Scheduler {
             self.take_back(now, session, attempt, effects);
             return;
         };
-        let outcome = outcome(active, end);
+        let (worker, outcome) = (active.attempt.worker, outcome(active, end));
+        // A worker may have presented it before it was ordered: what is gone takes no room of any kind.
+        self.fleet.update(worker, |member| member.given_up.remove(&attempt));
         self.end_task(now, attempt.task, outcome, effects);
     }
 

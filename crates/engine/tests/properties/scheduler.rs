@@ -164,7 +164,7 @@ impl Run {
         assert_eq!(self.scheduler.holds(session, attempt), held);
         let is_end = matches!(report, Report::Ended(..));
         let is_open = self.model.sessions().contains(&session);
-        let taken_back = is_end && self.model.take_back(session, attempt);
+        let taken_back = is_end && self.model.take_back(session, attempt) && !held;
         let effects = self.input(Input::Report { session, report });
         assert!(effects.answers.is_empty());
         let acknowledge = (session, Order::Acknowledge(attempt));
