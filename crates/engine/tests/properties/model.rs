@@ -18,7 +18,7 @@ pub(crate) struct Model {
     pub(crate) ended: BTreeMap<TaskId, StateName>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     /// Attempts that the master does not count on and a worker holds, with the slots they take.
-    given_up: BTreeMap<AttemptId, (WorkerId, u32)>,
+    given_up: BTreeMap<(WorkerId, AttemptId), u32>,
     /// Tasks that an earlier session held and the one of now does not.
     orphans: BTreeSet<TaskId>,
     counted: BTreeMap<JobId, (Tally, Option<Time>)>,
@@ -47,7 +47,7 @@ impl Model {
             Record::Counted { job, tally, ended } => _ = self.counted.insert(*job, (*tally, *ended)),
             Record::Worker(worker) => {
                 if worker.link.session().is_none() {
-                    self.given_up.retain(|_, (holder, _)| *holder != worker.id);
+                    self.given_up.retain(|(holder, _), _| *holder != worker.id);
                 }
                 self.workers.insert(worker.id, worker.clone());
             }
@@ -73,7 +73,7 @@ impl Model {
         let orphan = self.orphans.remove(&task);
         if unheard && !orphan && self.workers[&worker].link.session().is_some() {
             let slots = self.job(task).spec().needs.slots;
-            self.given_up.insert(task.attempt(ended.attempt.number), (worker, slots));
+            self.given_up.insert((worker, task.attempt(ended.attempt.number)), slots);
         }
     }
 
@@ -96,7 +96,7 @@ impl Model {
         assert!(presented.keys().eq(kill), "of {held:?} is killed what is not adopted: {kill:?}");
         self.orphans.extend(left);
         let takes_room = presented.into_iter().filter(|(_, slots)| *slots > 0);
-        self.given_up.extend(takes_room.map(|(attempt, slots)| (attempt, (worker.id, slots))));
+        self.given_up.extend(takes_room.map(|(attempt, slots)| ((worker.id, attempt), slots)));
     }
 
     /// The master has been killed, and a new one knows nothing of orphans.
@@ -109,8 +109,8 @@ impl Model {
 
     /// A worker says that an attempt is gone: whether it was one that the master had given up.
     pub(crate) fn take_back(&mut self, session: SessionId, attempt: AttemptId) -> bool {
-        let holder = self.given_up.get(&attempt).map(|(worker, _)| self.workers[worker].link.session());
-        holder == Some(Some(session)) && self.given_up.remove(&attempt).is_some()
+        let holder = self.workers.values().find(|worker| worker.link.session() == Some(session));
+        holder.is_some_and(|worker| self.given_up.remove(&(worker.id, attempt)).is_some())
     }
 
     /// Whether the records are not all: there is an orphan, or what was given up and is not known to be gone.
@@ -146,7 +146,7 @@ impl Model {
             let used = used.filter(|(task, _)| !self.orphans.contains(task));
             let used: u32 = used.map(|(task, _)| self.job(*task).spec().needs.slots).sum();
             assert!(used <= worker.hello.slots || worker.link.session().is_none(), "{worker:?} was given {used} slots");
-            let given_up = self.given_up.values().filter(|(holder, _)| *holder == worker.id);
+            let given_up = self.given_up.iter().filter(|((holder, _), _)| *holder == worker.id);
             let free = worker.hello.slots.saturating_sub(used + given_up.map(|(_, slots)| slots).sum::<u32>());
             let takes = |job: &Job| free >= job.spec().needs.slots && is_for(worker, job);
             let fits = self.waiting.iter().find(|task| takes(self.job(**task)));

@@ -97,7 +97,9 @@ fn job(spec: &Value) -> Value {
 fn refine_queries(paths: &mut Value) {
     let operations = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for operation in operations.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
-        refine_parameter(&mut operation["parameters"], "wait", json!({ "pattern": WAIT }));
+        if let Some(parameters) = operation.get_mut("parameters") {
+            refine_parameter(parameters, "wait", json!({ "pattern": WAIT }));
+        }
     }
     for (path, cursor) in [("/v1/tasks", TASK_ID), ("/v1/jobs", JOB_ID)] {
         let parameters = &mut paths[path]["get"]["parameters"];
@@ -161,6 +163,7 @@ mod tests {
         let document = crate::openapi();
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
         assert_eq!(document["paths"].as_object().map(serde_json::Map::len), Some(15));
+        assert_eq!(document.pointer("/paths/~1healthz/get/parameters"), None, "what is absent stays absent");
         let mut found = Vec::new();
         references(&document, &mut found);
         for reference in found {
