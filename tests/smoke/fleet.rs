@@ -14,8 +14,15 @@ pub(crate) struct Master {
     pub(crate) process: Process,
     /// A client of it.
     pub(crate) http: Client,
-    http_addr: SocketAddr,
-    grpc_addr: SocketAddr,
+    /// Where it listens.
+    pub(crate) at: Addresses,
+}
+
+/// Where a master listens, and the next one in its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
 }
 
 impl Sandbox {
@@ -26,13 +33,19 @@ impl Sandbox {
 
     /// Starts a master with these further variables.
     pub(crate) async fn master_with(&self, variables: &[(&str, &str)]) -> Result<Master> {
-        let mut command = self.master_command();
+        self.master_at(Addresses { http: self.any_port(), grpc: self.any_port() }, variables).await
+    }
+
+    /// Starts a master, in the place of one before it perhaps.
+    pub(crate) async fn master_at(&self, at: Addresses, variables: &[(&str, &str)]) -> Result<Master> {
+        let mut command = self.sortie(&["master"]);
+        command.args(["--http-addr", &at.http.to_string(), "--grpc-addr", &at.grpc.to_string()]);
         command.envs(variables.iter().copied());
         let process = self.start(command)?;
         let ready = process.logs("the master is ready").await?;
         let addr = |key: &str| Ok::<SocketAddr, anyhow::Error>(ready[key].as_str().context("an address")?.parse()?);
-        let (http_addr, grpc_addr) = (addr("http_addr")?, addr("grpc_addr")?);
-        Ok(Master { process, http: Client::new(http_addr)?, http_addr, grpc_addr })
+        let at = Addresses { http: addr("http_addr")?, grpc: addr("grpc_addr")? };
+        Ok(Master { process, http: Client::new(at.http)?, at })
     }
 
     /// A master on ports of its own, to be started.
@@ -42,14 +55,18 @@ impl Sandbox {
 
     /// Starts a worker with two slots and these further variables, and waits until the master says it is connected.
     pub(crate) async fn worker(&self, master: &Master, name: &str, variables: &[(&str, &str)]) -> Result<Process> {
-        let mut command = self.sortie(&["worker", "--slots", "2"]);
-        command.env("SORTIE_WORKER_NAME", name).env("SORTIE_WORKER_MASTER_URL", format!("http://{}", master.grpc_addr));
-        command.envs(variables.iter().copied());
-        let process = self.start(command)?;
-        let path = format!("/v1/workers/{name}");
-        let connected = async || Ok(master.http.get(&path).await?.json["state"] == "connected");
-        eventually("a worker is connected", connected).await.with_context(|| process.stderr().unwrap_or_default())?;
+        let process = self.start(self.worker_command(master.at, name, variables))?;
+        let connected = master.has_worker(name).await;
+        connected.with_context(|| process.stderr().unwrap_or_default())?;
         Ok(process)
+    }
+
+    /// A worker with two slots, unless these further variables say otherwise, to be started.
+    pub(crate) fn worker_command(&self, at: Addresses, name: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = self.sortie(&["worker"]);
+        command.env("SORTIE_WORKER_MASTER_URL", format!("http://{}", at.grpc));
+        command.env("SORTIE_WORKER_NAME", name).env("SORTIE_WORKER_SLOTS", "2").envs(variables.iter().copied());
+        command
     }
 
     /// Asks a master from the command line.
@@ -72,13 +89,30 @@ impl Sandbox {
 
     /// A question to a master from the command line, to be started.
     pub(crate) fn asking(&self, master: &Master, arguments: &[&str]) -> Command {
+        self.asking_at(master.at.http, arguments)
+    }
+
+    /// A question to whatever master there is, to be started.
+    pub(crate) fn asking_at(&self, http: SocketAddr, arguments: &[&str]) -> Command {
         let mut command = self.sortie(arguments);
-        command.env("SORTIE_SERVER", format!("http://{}", master.http_addr));
+        command.env("SORTIE_SERVER", format!("http://{http}"));
         command
     }
 }
 
 impl Master {
+    /// Ends it as a crash does; where the next one shall be.
+    pub(crate) async fn killed(self) -> Result<Addresses> {
+        self.process.killed().await?;
+        Ok(self.at)
+    }
+
+    /// Waits until a worker is connected.
+    pub(crate) async fn has_worker(&self, name: &str) -> Result<()> {
+        let path = format!("/v1/workers/{name}");
+        eventually("a worker is connected", async || Ok(self.http.get(&path).await?.json["state"] == "connected")).await
+    }
+
     /// Waits until a task is in `state`; the task.
     pub(crate) async fn task_is(&self, id: &str, state: &str) -> Result<Value> {
         let task = async || Ok::<_, anyhow::Error>(self.http.get(&format!("/v1/tasks/{id}")).await?.json);
@@ -87,6 +121,12 @@ impl Master {
         became.with_context(|| task.to_string())?;
         Ok(task)
     }
+}
+
+/// The numbers of a task's attempts.
+pub(crate) fn attempts(task: &Value) -> Vec<u64> {
+    let attempts = task["attempts"].as_array().into_iter().flatten();
+    attempts.filter_map(|attempt| attempt["number"].as_u64()).collect()
 }
 
 /// The ids of listed tasks, in order.

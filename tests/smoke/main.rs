@@ -6,13 +6,20 @@
 mod sandbox;
 mod process;
 mod fleet;
+mod pids;
+mod stub;
+mod load;
 mod collector;
 
 mod one_command;
 mod commands;
 mod workers;
+mod away;
+mod cancelling;
 mod restarts;
+mod crashes;
 mod stopping;
+mod rolling;
 mod settings;
 mod usage;
 mod traces;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use sortie_tests::{Value, eventually};
 use tempfile::NamedTempFile;
@@ -47,6 +47,18 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn runs(&self) -> Result<bool> {
+        Ok(self.child().try_wait()?.is_none())
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) async fn killed(self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        ensure!(self.ended().await?.signal == Some(Signal::KILL.as_raw()), "it had ended before");
+        Ok(())
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> Pid {
         Pid::from_child(&self.child())
@@ -67,6 +79,12 @@ impl Process {
         let logged = eventually(message, async || Ok(found()?.is_some())).await;
         logged.with_context(|| self.stderr().unwrap_or_default())?;
         found()?.context("what was logged once stays logged")
+    }
+
+    /// Waits for words on standard error.
+    pub(crate) async fn says(&self, words: &str) -> Result<()> {
+        let said = eventually(words, async || Ok(self.stderr()?.contains(words))).await;
+        said.with_context(|| self.stderr().unwrap_or_default())
     }
 
     /// Standard error so far.

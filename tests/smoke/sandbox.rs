@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,10 +20,12 @@ pub(crate) const SORTIE: &str = env!("CARGO_BIN_EXE_sortie");
 /// How often processes are looked for and killed; one that is born while its parent is killed is found the next time.
 const KILL_ROUNDS: u32 = 100;
 
-/// The directories of one test. Dropped, it kills every process that has its path in its environment or arguments:
-/// services have it as their HOME, and so have the commands that they run.
+/// The directories of one test, and an address of this machine's loopback that no other test listens on. Dropped, it
+/// kills every process that has its path in its environment or arguments: services have it as their HOME, and so have
+/// the commands that they run.
 pub(crate) struct Sandbox {
     dir: TempDir,
+    ip: Ipv4Addr,
 }
 
 impl Sandbox {
@@ -30,7 +34,17 @@ impl Sandbox {
         for name in ["home", "tmp", "streams"] {
             fs::create_dir(dir.path().join(name))?;
         }
-        Ok(Sandbox { dir })
+        Ok(Sandbox { dir, ip: next_ip() })
+    }
+
+    /// An address to listen on, at any port.
+    pub(crate) fn any_port(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, 0))
+    }
+
+    /// An address that nobody listens on, and nobody else will.
+    pub(crate) fn free_addr(&self) -> Result<SocketAddr> {
+        Ok(TcpListener::bind(self.any_port())?.local_addr()?)
     }
 
     /// A path in the sandbox.
@@ -92,6 +106,15 @@ impl Sandbox {
         let name = self.dir.path().as_os_str().as_bytes();
         fs::read(file).is_ok_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
     }
+}
+
+/// All of 127.0.0.0/8 is this machine. Who comes back to a port that was closed for a while finds it free only where
+/// nobody else takes any port that is.
+fn next_ip() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let octet = |number: u32| (1 + number % 250).to_le_bytes()[0];
+    let process = std::process::id();
+    Ipv4Addr::new(127, octet(process / 250), octet(process), octet(COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 impl Drop for Sandbox {

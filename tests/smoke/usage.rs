@@ -1,7 +1,5 @@
 //! The command line without any service.
 
-use std::net::TcpListener;
-
 use anyhow::{Context as _, Result};
 
 use crate::sandbox::Sandbox;
@@ -38,16 +36,15 @@ async fn shells_can_complete_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_master_that_is_not_there_is_not_awaited() -> Result<()> {
+async fn without_patience_a_master_that_is_not_there_is_not_awaited() -> Result<()> {
     let sandbox = Sandbox::new()?;
-    // Free, for it has just been given back.
-    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+    let nobody = sandbox.free_addr()?;
     for arguments in [&["list"][..], &["run", "true"], &["submit", "--wait", "true"], &["wait", "1"], &["workers"]] {
-        let mut command = sandbox.sortie(arguments);
-        command.env("SORTIE_SERVER", &nobody);
+        let mut command = sandbox.asking_at(nobody, arguments);
+        command.env("SORTIE_RETRY_FOR", "0");
         let ended = sandbox.run(command).await?;
-        ended.assert_failed(69, &[&nobody, "cannot be reached", "--server"]);
-        assert!(!ended.stderr.contains("still trying"), "{ended:?}");
+        ended.assert_failed(69, &[&format!("http://{nobody}"), "cannot be reached", "--server"]);
+        assert!(!ended.stderr.contains("trying on"), "{ended:?}");
     }
     Ok(())
 }

@@ -54,6 +54,15 @@ impl Client {
         self.send(Method::POST, path, Some(body.to_string()), &[("content-type", "application/json")]).await
     }
 
+    /// Posts JSON to `path`, under an idempotency key.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post_under(&self, key: &str, path: &str, body: &Value) -> Result<Response> {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.send(Method::POST, path, Some(body.to_string()), &headers).await
+    }
+
     /// Sends a request as it is given.
     ///
     /// # Errors
@@ -123,6 +132,17 @@ impl Client {
         let id = task["id"].as_str().context("a task has an id")?;
         let response = self.get(&format!("/v1/tasks/{id}/output?stream={stream}")).await?;
         ensure!(response.status == 200, "{response:?}");
+        Ok(String::from_utf8(response.bytes)?)
+    }
+
+    /// What one attempt at a task wrote to its standard output, as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn output_of_attempt(&self, id: &str, attempt: u32) -> Result<String> {
+        let response = self.get(&format!("/v1/tasks/{id}/output?stream=stdout&attempt={attempt}")).await?;
+        ensure!(response.status == 200, "{response:?}");
+        ensure!(response.headers["sortie-attempt"] == attempt.to_string(), "{response:?}");
         Ok(String::from_utf8(response.bytes)?)
     }
 

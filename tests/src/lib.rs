@@ -4,14 +4,15 @@
 //! and nothing is said to anybody. Nothing sleeps: what has to become true is waited for, with a limit.
 
 mod http;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use sortie_master::Master;
+use sortie_master::{Master, StartError};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use http::{Client, Response};
 pub use serde_json::{Value, json};
+pub use wire::Wire;
 
 /// The longest that a test waits for something to become true.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,12 +84,20 @@ impl Cluster {
     /// When it cannot start.
     pub async fn start_master(&mut self) -> Result<()> {
         let (stop, runtime) = (CancellationToken::new(), runtime()?);
-        let started = runtime.spawn(Master::start(self.config.clone(), "test".to_owned(), stop.clone())).await?;
-        let master = match started {
-            Ok(master) => master,
-            Err(error) => {
-                runtime.shutdown_background();
-                return Err(error.into());
+        let deadline = Instant::now() + PATIENCE;
+        let master = loop {
+            match runtime.spawn(Master::start(self.config.clone(), "test".to_owned(), stop.clone())).await? {
+                Ok(master) => break master,
+                // A command that is just being started has copies of this process' files, of the last master's too.
+                Err(StartError::Store(_) | StartError::Listen { .. })
+                    if self.has_had_master() && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => {
+                    runtime.shutdown_background();
+                    return Err(error.into());
+                }
             }
         };
         self.config.http_addr = master.http_addr();
@@ -96,6 +106,10 @@ impl Cluster {
         let done = runtime.spawn(async { Ok(master.join().await?) });
         self.master = Some(Node { runtime, stop, done });
         Ok(())
+    }
+
+    fn has_had_master(&self) -> bool {
+        self.config.http_addr.port() != 0
     }
 
     /// Stops the master as SIGTERM does.
@@ -130,8 +144,23 @@ impl Cluster {
     /// # Errors
     /// When the labels are malformed, or there are no threads.
     pub fn spawn_worker(&mut self, name: &str, slots: u32, labels: &str) -> Result<()> {
+        self.spawn_worker_at(self.config.grpc_addr, name, slots, labels)
+    }
+
+    /// Starts a worker that reaches the master over a wire of its own, and waits until it is connected.
+    ///
+    /// # Errors
+    /// When it does not connect in time.
+    pub async fn add_worker_on_wire(&mut self, name: &str, slots: u32) -> Result<Wire> {
+        let wire = Wire::to(self.config.grpc_addr).await?;
+        self.spawn_worker_at(wire.addr(), name, slots, "")?;
+        self.worker_is(name, "connected").await?;
+        Ok(wire)
+    }
+
+    fn spawn_worker_at(&mut self, master: SocketAddr, name: &str, slots: u32, labels: &str) -> Result<()> {
         let config = sortie_worker::Config {
-            master_url: format!("http://{}", self.config.grpc_addr),
+            master_url: format!("http://{master}"),
             name: name.to_owned(),
             slots,
             labels: sortie_engine::parse_labels(labels)?,

@@ -1,5 +1,6 @@
 //! Everything that can happen to the master, and everything that it may do about it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::fleet::{Admission, Held, Hello, Worker};
 use crate::id::{AttemptId, JobId, RequestId, SessionId, TaskId};
 use crate::job::{Job, Submission, Tally};
-use crate::task::{Active, Ended, QueueOutcome};
+use crate::task::{Active, Again, Ended, QueueOutcome, Usage};
 use crate::time::Time;
 
 /// Everything that can happen to the master.
@@ -18,7 +19,9 @@ pub enum Input {
         /// Whom to answer.
         request: RequestId,
         /// What it asks for.
-        submission: Submission,
+        submission: Box<Submission>,
+        /// The job that was submitted under the same key before, as far as it is on disk.
+        known: Option<Arc<Job>>,
     },
     /// A client cancels one task.
     CancelTask {
@@ -55,6 +58,8 @@ pub enum Input {
         session: SessionId,
         /// What it says about itself.
         hello: Hello,
+        /// How many times this process has introduced itself, with this one: the greater one is the later.
+        introduction: u64,
         /// The attempts that it holds, or whose end it has not been able to tell.
         held: Vec<Held>,
     },
@@ -86,8 +91,8 @@ pub enum Input {
 pub enum Report {
     /// The command runs.
     Started(AttemptId),
-    /// The command is gone.
-    Ended(AttemptId, End),
+    /// The command is gone, with what it used if that could be told.
+    Ended(AttemptId, End, Option<Usage>),
     /// The worker is being stopped and takes no new orders.
     Leaving,
     /// The worker is still there.
@@ -104,6 +109,8 @@ pub enum End {
     Exited(i32),
     /// By a signal that the worker did not send.
     Signaled(i32),
+    /// By the kernel, which had no memory left.
+    OutOfMemory,
     /// It could not be started.
     CouldNotStart {
         /// The system's error number.
@@ -119,6 +126,8 @@ pub enum End {
     WorkerStopped,
     /// The worker stopped it because its lease ran out.
     LeaseEnded,
+    /// The worker's process died, and what it had left of the command is gone.
+    Abandoned,
     /// The worker never started it, having no room or no time left.
     Refused,
 }
@@ -165,7 +174,18 @@ pub enum Record {
     Moved(TaskId, Active),
     /// A task that a worker held has ended.
     Ended(TaskId, Ended),
-    /// Tasks that still waited have ended.
+    /// An attempt has ended, and its task waits for another one.
+    Retried(TaskId, Ended, Again),
+    /// A task that waited for another attempt has ended.
+    GivenUp {
+        /// Which.
+        task: TaskId,
+        /// When.
+        at: Time,
+        /// How.
+        outcome: QueueOutcome,
+    },
+    /// Tasks that waited for their first attempt have ended.
     EndedInQueue {
         /// Their job.
         job: JobId,
@@ -194,6 +214,12 @@ pub enum Record {
 pub enum Answer {
     /// The job has this id.
     Submitted(JobId),
+    /// The job was submitted before, under the same key, and has this id.
+    Repeated(JobId),
+    /// The key was used before, for another submission: that of this job.
+    KeyTaken(JobId),
+    /// As much waits as may wait: the same may be asked again later.
+    QueueFull,
     /// It is so now, or was so already.
     Done,
     /// The worker has joined.
@@ -213,6 +239,9 @@ pub enum Refusal {
     /// Another process with the name is connected.
     #[error("another worker with this name is connected; give each worker a name of its own")]
     NameTaken,
+    /// The same process has introduced itself again since.
+    #[error("a later introduction of this worker has arrived before this one")]
+    Outdated,
     /// The session is unknown, ended, or connected already.
     #[error("the session is not open; report the status again to get a new one")]
     NoSession,
@@ -229,9 +258,11 @@ pub struct Effects {
     pub answers: Vec<(RequestId, Answer)>,
     /// Reports that did not fit: an older attempt, another session's task.
     pub stale_reports: u64,
+    /// The jobs among the records that were submitted under a key, by their keys.
+    pub keys: BTreeMap<String, Arc<Job>>,
 }
 
-/// How long the master waits for workers.
+/// How long the master waits for workers, and how much may wait for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From a session's opening to its stream.
@@ -244,6 +275,10 @@ pub struct Limits {
     pub lease_margin: Duration,
     /// From the time by which a worker should have stopped a command to the master's giving it up.
     pub stop_margin: Duration,
+    /// The most jobs that have not ended.
+    pub max_jobs: usize,
+    /// The most bytes that their specs take together.
+    pub max_spec_bytes: usize,
 }
 
 impl Default for Limits {
@@ -254,6 +289,8 @@ impl Default for Limits {
             lease: Duration::from_secs(15),
             lease_margin: Duration::from_secs(5),
             stop_margin: Duration::from_secs(30),
+            max_jobs: 2_000_000,
+            max_spec_bytes: 1024 * 1024 * 1024,
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Worker {
     pub id: WorkerId,
     /// What it said about itself when it last joined.
     pub hello: Hello,
+    /// How many processes have joined under its name, with the one that joined last.
+    pub incarnation: u32,
     /// Whether it may be given new tasks.
     pub admission: Admission,
     /// Whether it is there.
@@ -105,6 +107,8 @@ pub(crate) struct Member {
     /// Tasks that an earlier session held and this one does not: they take none of its room, and wait for the end
     /// of the earlier lease.
     pub(crate) orphans: BTreeSet<TaskId>,
+    /// The last introduction of its process.
+    pub(crate) introduction: u64,
     /// When the worker was last heard of.
     pub(crate) heard: Time,
     /// Until when a worker that is back may say what it could not say before: no attempt is overdue earlier.
@@ -183,6 +187,7 @@ impl Fleet {
                 held: BTreeSet::new(),
                 given_up: BTreeMap::new(),
                 orphans: BTreeSet::new(),
+                introduction: 0,
                 heard: Time::default(),
                 patience: Time::default(),
             },

@@ -14,6 +14,8 @@ pub struct Submission {
     pub count: u32,
     /// The trace that the submission belongs to, as W3C `traceparent`.
     pub traceparent: Option<String>,
+    /// What makes a repeat of the submission known as one.
+    pub key: Option<String>,
 }
 
 /// A job as it was submitted; nothing in it changes.
@@ -90,6 +92,14 @@ impl Counts {
             StateName::Lost => self.ended.lost,
             StateName::Expired => self.ended.expired,
         }
+    }
+}
+
+impl Submission {
+    /// Whether both ask for the same, whoever asks and however often.
+    #[must_use]
+    pub fn is_same(&self, other: &Submission) -> bool {
+        (&self.spec, self.count) == (&other.spec, other.count)
     }
 }
 

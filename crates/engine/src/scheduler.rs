@@ -4,28 +4,30 @@
 //! could, and room that comes free can only be used by its own worker. So each input places what it made
 //! placeable, and nothing ever sweeps.
 
+mod submit;
+mod session;
 mod adopt;
+mod again;
 mod cancel;
-mod check;
 mod deadline;
 mod explain;
 mod recover;
-mod session;
+mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 pub use explain::{Explanation, Why};
 pub use recover::{LiveJob, Snapshot};
 
-use crate::event::{Answer, Effects, Input, Limits, Order, Record};
+use crate::event::{Effects, Input, Limits, Order, Record};
 use crate::fleet::Fleet;
-use crate::id::{JobId, RequestId, TaskId, WorkerId};
-use crate::job::{Job, Submission};
+use crate::id::{JobId, TaskId, WorkerId};
+use crate::job::Job;
 use crate::queue::Queue;
 use crate::ranges::Ranges;
-use crate::task::{Active, Attempt, Outcome, QueueOutcome, Stage};
+use crate::task::{Active, Attempt, Outcome, QueueOutcome, Stage, Tries, Usage};
 use crate::time::Time;
+use again::Patience;
 use deadline::Due;
 
 /// The number of a task's first attempt.
@@ -35,8 +37,14 @@ const FIRST_ATTEMPT: u32 = 1;
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
+    /// What chance is made of.
+    seed: u64,
     next_job: JobId,
     jobs: BTreeMap<JobId, LiveJob>,
+    /// What the specs of these jobs take.
+    spec_bytes: usize,
+    /// Of the tasks that wait for another attempt, those that are not held back any more.
+    ready: BTreeSet<TaskId>,
     active: BTreeMap<TaskId, Active>,
     fleet: Fleet,
     queue: Queue,
@@ -44,13 +52,16 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler that remembers nothing.
+    /// A scheduler that remembers nothing. Any `seed` will do that other masters do not have: it spreads retries.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, seed: u64) -> Self {
         Scheduler {
             limits,
+            seed,
             next_job: JobId(1),
             jobs: BTreeMap::new(),
+            spec_bytes: 0,
+            ready: BTreeSet::new(),
             active: BTreeMap::new(),
             fleet: Fleet::default(),
             queue: Queue::default(),
@@ -61,7 +72,10 @@ impl Scheduler {
     /// Takes one input in, and adds what is to be done about it to `effects`.
     pub fn handle(&mut self, now: Time, input: Input, effects: &mut Effects) {
         match input {
-            Input::Submit { request, submission } => self.submit(now, request, submission, effects),
+            Input::Submit { request, submission, known } => {
+                let answer = self.submit(now, *submission, known, effects);
+                effects.answers.push((request, answer));
+            }
             Input::CancelTask { request, task, by } => {
                 let answer = self.cancel_task(now, task, &by, effects);
                 effects.answers.push((request, answer));
@@ -74,8 +88,8 @@ impl Scheduler {
                 let answer = self.admit(now, &worker, admission, effects);
                 effects.answers.push((request, answer));
             }
-            Input::Join { request, session, hello, held } => {
-                let answer = self.join(now, session, hello, &held, effects);
+            Input::Join { request, session, hello, introduction, held } => {
+                let answer = self.join(now, session, hello, introduction, &held, effects);
                 effects.answers.push((request, answer));
             }
             Input::Connect { request, session } => {
@@ -94,24 +108,18 @@ impl Scheduler {
         self.jobs.contains_key(&job)
     }
 
-    fn submit(&mut self, now: Time, request: RequestId, submission: Submission, effects: &mut Effects) {
-        let id = self.next_job;
-        self.next_job = JobId(id.0 + 1);
-        let waiting = Ranges::new(0..submission.count);
-        let job = Arc::new(Job { id, submitted: now, submission });
-        effects.records.push(Record::Submitted(job.clone()));
-        effects.answers.push((request, Answer::Submitted(id)));
-        self.insert_job(LiveJob { job, waiting, tally: Default::default() });
-        self.place_job(now, id, effects);
-    }
-
-    fn insert_job(&mut self, live: LiveJob) {
+    fn insert_job(&mut self, mut live: LiveJob) {
         let job = live.job.clone();
         if !live.waiting.is_empty() {
             self.queue.insert(job.id, job.spec());
             self.deadlines.insert((job.queue_deadline(), Due::Queue(job.id)));
         }
+        self.spec_bytes += job.spec().bytes();
+        let again = std::mem::take(&mut live.again);
         self.jobs.insert(job.id, live);
+        for (index, again) in again {
+            self.set_again(job.id.task(index), Some((again, Patience::HeldBack)));
+        }
     }
 
     /// Gives the waiting tasks of one job to workers while some fit.
@@ -138,12 +146,11 @@ impl Scheduler {
 
     /// Gives the next waiting task of a job to a worker.
     fn assign(&mut self, now: Time, id: JobId, worker: WorkerId, effects: &mut Effects) {
-        let Some((job, Some(index))) = self.change_waiting(id, |live| (live.job.clone(), live.waiting.pop())) else {
-            return;
-        };
-        let task = id.task(index);
-        let attempt = Attempt { number: FIRST_ATTEMPT, worker, assigned: now };
-        let active = Active { attempt, stage: Stage::Assigned };
+        let Some(job) = self.jobs.get(&id).map(|live| live.job.clone()) else { return };
+        let Some(incarnation) = self.fleet.get(worker).map(|member| member.worker.incarnation) else { return };
+        let Some((task, number, tries)) = self.take_next(id) else { return };
+        let attempt = Attempt { number, worker, incarnation, assigned: now };
+        let active = Active { attempt, tries, stage: Stage::Assigned };
         let session = self.fleet.update(worker, |member| {
             member.used += job.spec().needs.slots;
             member.held.insert(task);
@@ -152,18 +159,36 @@ impl Scheduler {
         effects.records.push(Record::Placed(task, active.clone()));
         self.set_active(&job, task, Some(active));
         if let Some(session) = session.flatten() {
-            effects.orders.push((session, Order::Start(task.attempt(FIRST_ATTEMPT), job)));
+            effects.orders.push((session, Order::Start(task.attempt(number), job)));
         }
     }
 
-    /// Ends a task that a worker holds, and gives its room away.
-    fn end_task(&mut self, now: Time, task: TaskId, outcome: Outcome, effects: &mut Effects) {
-        let Some(worker) = self.release(now, task, outcome, effects) else { return };
+    /// Takes the next waiting task of a job out of the queue, with the number of the attempt that is to come. What
+    /// has been tried before goes first: it has waited longer.
+    fn take_next(&mut self, id: JobId) -> Option<(TaskId, u32, Tries)> {
+        if let Some(task) = self.first_ready(id) {
+            let again = self.set_again(task, None)?;
+            return Some((task, again.attempt + 1, again.tries));
+        }
+        let index = self.change_waiting(id, |live| live.waiting.pop()).flatten()?;
+        Some((id.task(index), FIRST_ATTEMPT, Tries::default()))
+    }
+
+    /// Ends an attempt, and gives its room away.
+    fn end_attempt(&mut self, now: Time, task: TaskId, outcome: Outcome, usage: Option<Usage>, effects: &mut Effects) {
+        let Some(worker) = self.release(now, task, outcome, usage, effects) else { return };
         self.fill_worker(now, worker, effects);
     }
 
-    /// Ends a task that a worker holds; the worker, for what is to be done with its room.
-    fn release(&mut self, now: Time, task: TaskId, outcome: Outcome, effects: &mut Effects) -> Option<WorkerId> {
+    /// Ends an attempt, and its task unless there is to be another one; the worker, for what is to be done with its room.
+    fn release(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        outcome: Outcome,
+        usage: Option<Usage>,
+        effects: &mut Effects,
+    ) -> Option<WorkerId> {
         let job = self.jobs.get(&task.job)?.job.clone();
         let active = self.set_active(&job, task, None)?;
         let worker = active.attempt.worker;
@@ -173,14 +198,23 @@ impl Scheduler {
             }
             member.orphans.remove(&task);
         });
-        let ended = active.ended(now, outcome);
-        let state = ended.outcome.state();
-        effects.records.push(Record::Ended(task, ended));
-        self.count(now, task.job, |live| live.tally.add(state, 1), effects);
+        let again = self.follow_up(now, &job, task, &active, &outcome);
+        let ended = active.ended(now, outcome, usage);
+        match again {
+            Some(again) => {
+                effects.records.push(Record::Retried(task, ended, again.clone()));
+                self.set_again(task, Some((again, Patience::HeldBack)));
+            }
+            None => {
+                let state = ended.outcome.state();
+                effects.records.push(Record::Ended(task, ended));
+                self.count(now, task.job, |live| live.tally.add(state, 1), effects);
+            }
+        }
         Some(worker)
     }
 
-    /// Ends tasks of a job that wait: one of them, or all.
+    /// Ends tasks of a job that wait for their first attempt: one of them, or all.
     fn end_in_queue(
         &mut self,
         now: Time,
@@ -210,24 +244,38 @@ impl Scheduler {
         let ended = (tally.total() == live.job.submission.count).then_some(now);
         effects.records.push(Record::Counted { job: id, tally, ended });
         if ended.is_some() {
+            self.spec_bytes -= live.job.spec().bytes();
             self.jobs.remove(&id);
         }
     }
 
+    /// Whether a job has tasks that could be given to a worker.
     fn is_waiting(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|live| !live.waiting.is_empty())
+        self.jobs.get(&id).is_some_and(|live| !live.waiting.is_empty()) || self.first_ready(id).is_some()
     }
 
-    /// Changes which tasks of a job wait; the one place that keeps the queue and its deadlines true.
+    /// Changes which tasks of a job wait for their first attempt; the one place that keeps their deadline true.
     fn change_waiting<R>(&mut self, id: JobId, change: impl FnOnce(&mut LiveJob) -> R) -> Option<R> {
+        let waited = self.is_waiting(id);
         let live = self.jobs.get_mut(&id)?;
-        let waited = !live.waiting.is_empty();
+        let had_fresh = !live.waiting.is_empty();
         let result = change(live);
-        if waited && live.waiting.is_empty() {
-            self.queue.remove(id, live.job.spec());
+        if had_fresh && live.waiting.is_empty() {
             self.deadlines.remove(&(live.job.queue_deadline(), Due::Queue(id)));
         }
+        self.requeue(id, waited);
         Some(result)
+    }
+
+    /// Keeps the queue true after a change of what waits of a job.
+    fn requeue(&mut self, id: JobId, waited: bool) {
+        let waits = self.is_waiting(id);
+        let Some(live) = self.jobs.get(&id) else { return };
+        match (waited, waits) {
+            (false, true) => self.queue.insert(id, live.job.spec()),
+            (true, false) => self.queue.remove(id, live.job.spec()),
+            (false, false) | (true, true) => {}
+        }
     }
 
     /// Sets or clears what a worker holds of a task; the one place that keeps its deadline true.

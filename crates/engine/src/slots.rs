@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event::{End, Report};
 use crate::fleet::Held as Presented;
 use crate::id::AttemptId;
+use crate::task::Usage;
 use crate::time::Time;
 
 /// Everything that can happen to a worker.
@@ -35,8 +36,10 @@ pub enum Event {
         /// What could not be done.
         detail: String,
     },
-    /// The command and its process group are gone.
-    Exited(AttemptId, Exit),
+    /// The executor has not started the command, as it was told to.
+    Withheld(AttemptId),
+    /// The command and all that it started are gone.
+    Exited(AttemptId, Exit, Usage),
     /// The master orders an attempt to be killed at once: it is not this worker's any more.
     Kill(AttemptId),
     /// The master has heard what was sent then: the lease is counted anew.
@@ -62,6 +65,8 @@ pub enum Exit {
     Code(i32),
     /// By a signal.
     Signal(i32),
+    /// By the kernel, which had no memory left.
+    OutOfMemory,
 }
 
 /// What a worker has to do.
@@ -69,6 +74,8 @@ pub enum Exit {
 pub enum Action {
     /// Start the attempt's command.
     Spawn(AttemptId),
+    /// Do not start the command after all, unless that has happened. The answer is [`Event::Withheld`], or any other.
+    Withhold(AttemptId),
     /// Send TERM to the command's process group.
     Terminate(AttemptId),
     /// Send KILL to the command's process group.
@@ -144,10 +151,10 @@ impl Slots {
             Event::Stop(attempt) => self.stop(now, attempt, Cause::Order, actions),
             Event::Spawned(attempt) => self.spawned(now, attempt, actions),
             Event::SpawnFailed { attempt, errno, detail } => {
-                self.finish(attempt, End::CouldNotStart { errno, detail }, actions);
+                self.finish(attempt, End::CouldNotStart { errno, detail }, None, actions);
             }
-            Event::Exited(attempt, Exit::Code(code)) => self.finish(attempt, End::Exited(code), actions),
-            Event::Exited(attempt, Exit::Signal(signal)) => self.finish(attempt, End::Signaled(signal), actions),
+            Event::Withheld(attempt) => self.finish(attempt, End::Refused, None, actions),
+            Event::Exited(attempt, exit, usage) => self.finish(attempt, exit.end(), Some(usage), actions),
             Event::Kill(attempt) => self.kill(attempt, Cause::Order, actions),
             Event::Renewed { sent, lease } => self.lease_end = self.lease_end.max(sent + lease),
             Event::Leave { stop_at } => self.leave(stop_at),
@@ -200,7 +207,7 @@ impl Slots {
         let used: u32 = self.held.values().map(|held| held.slots).sum();
         let full = used.saturating_add(held.slots) > self.total;
         if full || self.mode == Mode::Stopping || self.lease_end <= now {
-            actions.push(Action::Report(Report::Ended(attempt, End::Refused)));
+            actions.push(Action::Report(Report::Ended(attempt, End::Refused, None)));
             return;
         }
         self.held.insert(attempt, held);
@@ -211,7 +218,10 @@ impl Slots {
     fn stop(&mut self, now: Time, attempt: AttemptId, cause: Cause, actions: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(&attempt) else { return };
         match held.phase {
-            Phase::Starting => held.phase = Phase::Doomed(cause),
+            Phase::Starting => {
+                held.phase = Phase::Doomed(cause);
+                actions.push(Action::Withhold(attempt));
+            }
             Phase::Running { .. } => {
                 held.phase = Phase::Stopping { cause, kill_at: now + held.kill_grace };
                 actions.push(Action::Terminate(attempt));
@@ -242,7 +252,7 @@ impl Slots {
     }
 
     /// Lets an attempt go; what the worker itself did to it is its end, before what the process says.
-    fn finish(&mut self, attempt: AttemptId, end: End, actions: &mut Vec<Action>) {
+    fn finish(&mut self, attempt: AttemptId, end: End, usage: Option<Usage>, actions: &mut Vec<Action>) {
         let Some(held) = self.held.remove(&attempt) else { return };
         let end = match held.phase {
             Phase::Starting | Phase::Running { .. } => end,
@@ -251,7 +261,7 @@ impl Slots {
             | Phase::Condemned(Cause::Timeout | Cause::Leaving | Cause::Lease) => end,
             Phase::Stopping { cause, .. } | Phase::Killed(cause) => cause.end(),
         };
-        actions.push(Action::Report(Report::Ended(attempt, end)));
+        actions.push(Action::Report(Report::Ended(attempt, end, usage)));
     }
 
     /// Sets the time to stop, or another one; once it has come, no word lets commands start again.
@@ -266,7 +276,10 @@ impl Slots {
     fn kill(&mut self, attempt: AttemptId, cause: Cause, actions: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(&attempt) else { return };
         match held.phase {
-            Phase::Starting => held.phase = Phase::Condemned(cause),
+            Phase::Starting => {
+                held.phase = Phase::Condemned(cause);
+                actions.push(Action::Withhold(attempt));
+            }
             Phase::Doomed(first) => held.phase = Phase::Condemned(first),
             Phase::Running { .. } => {
                 held.phase = Phase::Killed(cause);
@@ -314,6 +327,17 @@ impl Slots {
             | Phase::Running { .. }
             | Phase::Stopping { .. }
             | Phase::Killed(_) => {}
+        }
+    }
+}
+
+impl Exit {
+    /// What the master is told of a command that nobody stopped.
+    fn end(self) -> End {
+        match self {
+            Exit::Code(code) => End::Exited(code),
+            Exit::Signal(signal) => End::Signaled(signal),
+            Exit::OutOfMemory => End::OutOfMemory,
         }
     }
 }

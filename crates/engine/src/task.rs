@@ -1,5 +1,7 @@
 //! A task's states, as enums whose variants carry their data, and how tasks end.
 
+use std::time::Duration;
+
 use crate::id::WorkerId;
 use crate::time::Time;
 
@@ -10,6 +12,8 @@ pub struct Attempt {
     pub number: u32,
     /// The worker that it was given to.
     pub worker: WorkerId,
+    /// Which of the worker's processes that was; see [`Worker::incarnation`](crate::Worker::incarnation).
+    pub incarnation: u32,
     /// When it was given to it.
     pub assigned: Time,
 }
@@ -49,11 +53,33 @@ pub enum Stage {
 pub struct Active {
     /// Who tries it.
     pub attempt: Attempt,
+    /// What came of the attempts before.
+    pub tries: Tries,
     /// How far it is.
     pub stage: Stage,
 }
 
-/// A task whose attempt came to the task's end.
+/// How often a task has been tried in vain, in the ways that its policy counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Attempts whose command failed or ran into its timeout.
+    pub failed: u32,
+    /// Attempts that were lost once they had started, or may have.
+    pub lost: u32,
+}
+
+/// A task that waits for another attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The number of its last attempt.
+    pub attempt: u32,
+    /// What came of its attempts.
+    pub tries: Tries,
+    /// Until when it is held back.
+    pub not_before: Time,
+}
+
+/// An attempt that has come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Who tried it.
@@ -64,18 +90,33 @@ pub struct Ended {
     pub at: Time,
     /// How it ended.
     pub outcome: Outcome,
+    /// What the command used, where its worker could say.
+    pub usage: Option<Usage>,
+}
+
+/// What a command used, with those of its children that it or its worker waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time, in user and system mode together.
+    pub cpu: Duration,
+    /// The largest resident size of any one process, in bytes.
+    pub max_rss: u64,
+    /// How many processes had to be killed: those that TERM or the command's own end had left.
+    pub killed: u32,
 }
 
 /// Everything that can be said about where a task is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskState {
-    /// It waits for a worker.
+    /// It waits for a worker, and was never given to one.
     Queued,
+    /// It waits for another attempt.
+    Again(Again),
     /// A worker holds it.
     Active(Active),
-    /// An attempt came to its end.
+    /// Its last attempt came to its end.
     Ended(Ended),
-    /// It ended without ever having been given to a worker.
+    /// It ended while it waited.
     EndedInQueue {
         /// When.
         at: Time,
@@ -84,7 +125,7 @@ pub enum TaskState {
     },
 }
 
-/// How a task ended that no worker ever held.
+/// How a task ended while it waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueOutcome {
     /// Somebody cancelled it.
@@ -96,7 +137,7 @@ pub enum QueueOutcome {
     Expired,
 }
 
-/// How a task ended that a worker held, and why.
+/// How an attempt ended, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The command ended by itself.
@@ -109,6 +150,8 @@ pub enum Outcome {
         /// The signal's number.
         signal: i32,
     },
+    /// The kernel killed it because there was no memory left.
+    OutOfMemory,
     /// The command could not be started.
     CouldNotStart {
         /// The system's error number.
@@ -152,6 +195,10 @@ pub enum LostReason {
     LeaseEnded,
     /// The worker was stopped, and stopped its commands.
     WorkerStopped,
+    /// The worker's process died; the next one has killed what it left.
+    WorkerDied,
+    /// The order did not reach the worker.
+    OrderLost,
     /// The worker did not say in time that it had started, or ended, the command.
     Overdue,
 }
@@ -205,10 +252,10 @@ impl Active {
         }
     }
 
-    /// The task's end, when this attempt comes to it.
+    /// The attempt's end.
     #[must_use]
-    pub fn ended(&self, at: Time, outcome: Outcome) -> Ended {
-        Ended { attempt: self.attempt.clone(), started: self.started(), at, outcome }
+    pub fn ended(&self, at: Time, outcome: Outcome, usage: Option<Usage>) -> Ended {
+        Ended { attempt: self.attempt.clone(), started: self.started(), at, outcome, usage }
     }
 }
 
@@ -218,7 +265,10 @@ impl Outcome {
     pub fn state(&self) -> StateName {
         match self {
             Outcome::Exited { code: 0 } => StateName::Succeeded,
-            Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::CouldNotStart { .. } => StateName::Failed,
+            Outcome::Exited { .. }
+            | Outcome::Signaled { .. }
+            | Outcome::OutOfMemory
+            | Outcome::CouldNotStart { .. } => StateName::Failed,
             Outcome::TimedOut => StateName::TimedOut,
             Outcome::Cancelled { .. } => StateName::Cancelled,
             Outcome::Lost { .. } => StateName::Lost,
@@ -242,7 +292,7 @@ impl TaskState {
     #[must_use]
     pub fn name(&self) -> StateName {
         match self {
-            TaskState::Queued => StateName::Queued,
+            TaskState::Queued | TaskState::Again(_) => StateName::Queued,
             TaskState::Active(active) => active.name(),
             TaskState::Ended(ended) => ended.outcome.state(),
             TaskState::EndedInQueue { outcome, .. } => outcome.state(),

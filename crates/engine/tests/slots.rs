@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sortie_engine::{Action, AttemptId, End, Event, Exit, Held, JobId, Report, Slots, TaskId, Time};
+use sortie_engine::{Action, AttemptId, End, Event, Exit, Held, JobId, Report, Slots, TaskId, Time, Usage};
 
 const A: AttemptId = AttemptId { task: TaskId { job: JobId(1), index: 0 }, number: 1 };
 const B: AttemptId = AttemptId { task: TaskId { job: JobId(1), index: 1 }, number: 1 };
@@ -15,6 +15,9 @@ const GRACE: u64 = 10;
 const LEASE: u64 = 15;
 /// The lease in all others: longer than any of them, in seconds.
 const LONG_LEASE: u64 = 1_000_000;
+
+/// What every command in these scripts uses.
+const USAGE: Usage = Usage { cpu: Duration::from_millis(20), max_rss: 4096, killed: 1 };
 
 const NOTHING: [Action; 0] = [];
 
@@ -77,7 +80,7 @@ impl World {
     }
 
     fn exited(&mut self, attempt: AttemptId) -> Vec<Action> {
-        self.event(Event::Exited(attempt, Exit::Code(0)))
+        self.event(Event::Exited(attempt, Exit::Code(0), USAGE))
     }
 
     /// Lets time pass, and wakes the worker at every deadline on the way.
@@ -108,7 +111,8 @@ fn started(attempt: AttemptId) -> Action {
 }
 
 fn ended(attempt: AttemptId, end: End) -> Action {
-    Action::Report(Report::Ended(attempt, end))
+    let has_run = !matches!(end, End::Refused | End::CouldNotStart { .. });
+    Action::Report(Report::Ended(attempt, end, has_run.then_some(USAGE)))
 }
 
 fn at(seconds: u64) -> Time {
@@ -117,15 +121,18 @@ fn at(seconds: u64) -> Time {
 
 #[test]
 fn a_command_starts_and_ends_by_itself() {
-    for (exit, end) in
-        [(Exit::Code(0), End::Exited(0)), (Exit::Code(7), End::Exited(7)), (Exit::Signal(9), End::Signaled(9))]
-    {
+    for (exit, end) in [
+        (Exit::Code(0), End::Exited(0)),
+        (Exit::Code(7), End::Exited(7)),
+        (Exit::Signal(9), End::Signaled(9)),
+        (Exit::OutOfMemory, End::OutOfMemory),
+    ] {
         let mut world = World::new(1);
         assert_eq!(world.start(A, 1), [Action::Spawn(A)]);
         assert!(world.slots.holds(A));
         assert_eq!(world.event(Event::Spawned(A)), [started(A)]);
         assert_eq!(world.pass(5), NOTHING);
-        assert_eq!(world.event(Event::Exited(A, exit)), [ended(A, end)]);
+        assert_eq!(world.event(Event::Exited(A, exit, USAGE)), [ended(A, end)]);
         assert!(world.slots.is_empty());
         assert_eq!(world.next_deadline(), None);
     }
@@ -162,7 +169,7 @@ fn at_its_timeout_a_command_gets_term_and_after_the_grace_kill() {
     assert_eq!(world.next_deadline(), None);
     assert_eq!(world.pass(1000), NOTHING);
     assert!(world.slots.holds(A), "it is held until it is gone");
-    assert_eq!(world.event(Event::Exited(A, Exit::Signal(9))), [ended(A, End::TimedOut)]);
+    assert_eq!(world.event(Event::Exited(A, Exit::Signal(9), USAGE)), [ended(A, End::TimedOut)]);
 }
 
 #[test]
@@ -181,7 +188,7 @@ fn a_running_command_is_stopped_by_order() {
     assert_eq!(world.next_deadline(), Some(3 + GRACE));
     assert_eq!(world.pass(GRACE), [Action::Kill(A)]);
     assert_eq!(world.event(Event::Stop(A)), NOTHING);
-    assert_eq!(world.event(Event::Exited(A, Exit::Signal(9))), [ended(A, End::Stopped)]);
+    assert_eq!(world.event(Event::Exited(A, Exit::Signal(9), USAGE)), [ended(A, End::Stopped)]);
     assert_eq!(world.event(Event::Stop(A)), NOTHING);
 }
 
@@ -210,7 +217,7 @@ fn the_first_cause_is_the_one_that_counts() {
 #[test]
 fn a_command_that_is_stopped_while_it_starts_is_stopped_as_soon_as_it_runs() {
     let mut world = World::starting();
-    assert_eq!(world.event(Event::Stop(A)), NOTHING);
+    assert_eq!(world.event(Event::Stop(A)), [Action::Withhold(A)]);
     assert_eq!(world.event(Event::Stop(A)), NOTHING);
     assert_eq!(world.pass(4), NOTHING);
     assert_eq!(world.event(Event::Spawned(A)), [started(A), Action::Terminate(A)]);
@@ -222,10 +229,28 @@ fn a_command_that_is_stopped_while_it_starts_is_stopped_as_soon_as_it_runs() {
 #[test]
 fn a_command_that_is_stopped_and_cannot_start_is_stopped() {
     let mut world = World::starting();
-    assert_eq!(world.event(Event::Stop(A)), NOTHING);
+    assert_eq!(world.event(Event::Stop(A)), [Action::Withhold(A)]);
     let failed = Event::SpawnFailed { attempt: A, errno: 2, detail: "x".into() };
-    assert_eq!(world.event(failed), [ended(A, End::Stopped)]);
+    assert_eq!(world.event(failed), [Action::Report(Report::Ended(A, End::Stopped, None))]);
     assert!(world.slots.is_empty());
+}
+
+#[test]
+fn a_command_that_could_be_withheld_has_never_run() {
+    type Stop = fn(&mut World) -> Vec<Action>;
+    let stops: [(Stop, End); 4] = [
+        (|world| world.event(Event::Stop(A)), End::Stopped),
+        (|world| world.event(Event::Kill(A)), End::Stopped),
+        (|world| world.pass(LEASE), End::Refused),
+        (|world| [world.event(Event::Leave { stop_at: at(1) }), world.pass(1)].concat(), End::Refused),
+    ];
+    for (stop, end) in stops {
+        let mut world = World::starting_for(LEASE);
+        assert_eq!(stop(&mut world), [Action::Withhold(A)]);
+        let told = Action::Report(Report::Ended(A, end, None));
+        assert_eq!(world.event(Event::Withheld(A)), [told]);
+        assert!(world.slots.is_empty());
+    }
 }
 
 #[test]
@@ -326,16 +351,18 @@ fn a_command_that_starts_when_the_lease_is_over_is_killed_as_soon_as_it_runs() {
     for (stopped_before, end) in [(false, End::LeaseEnded), (true, End::Stopped)] {
         let mut world = World::starting_for(LEASE);
         assert_eq!(world.next_deadline(), Some(LEASE));
+        let mut withheld = Vec::new();
         if stopped_before {
-            assert_eq!(world.event(Event::Stop(A)), NOTHING);
+            withheld.extend(world.event(Event::Stop(A)));
         }
-        assert_eq!(world.pass(LEASE), NOTHING);
+        withheld.extend(world.pass(LEASE));
+        assert_eq!(withheld, [Action::Withhold(A)], "once");
         assert_eq!((world.next_deadline(), world.event(Event::Stop(A))), (None, NOTHING.to_vec()));
         assert_eq!(world.event(Event::Spawned(A)), [started(A), Action::Kill(A)]);
         assert_eq!(world.exited(A), [ended(A, end)]);
     }
     let mut world = World::starting_for(LEASE);
-    assert_eq!(world.pass(LEASE), NOTHING);
+    assert_eq!(world.pass(LEASE), [Action::Withhold(A)]);
     let failed = Event::SpawnFailed { attempt: A, errno: 2, detail: "x".into() };
     assert_eq!(world.event(failed), [ended(A, End::CouldNotStart { errno: 2, detail: "x".into() })]);
 }
@@ -374,11 +401,13 @@ fn an_order_to_kill_gives_no_grace() {
 fn an_order_to_kill_what_starts_gives_no_grace_either() {
     for stopped_before in [false, true] {
         let mut world = World::starting();
+        let mut withheld = Vec::new();
         if stopped_before {
-            assert_eq!(world.event(Event::Stop(A)), NOTHING);
+            withheld.extend(world.event(Event::Stop(A)));
         }
-        assert_eq!(world.event(Event::Kill(A)), NOTHING);
-        assert_eq!(world.event(Event::Stop(A)), NOTHING);
+        withheld.extend(world.event(Event::Kill(A)));
+        withheld.extend(world.event(Event::Stop(A)));
+        assert_eq!(withheld, [Action::Withhold(A)], "once");
         assert_eq!(world.event(Event::Spawned(A)), [started(A), Action::Kill(A)]);
         assert_eq!(world.exited(A), [ended(A, End::Stopped)]);
     }
@@ -389,7 +418,7 @@ fn what_is_held_is_presented_with_its_slots_and_whether_it_started() {
     let mut world = World::new(3);
     assert_eq!(world.start(A, 2), [Action::Spawn(A)]);
     assert_eq!(world.start(B, 1), [Action::Spawn(B)]);
-    assert_eq!(world.event(Event::Kill(B)), NOTHING);
+    assert_eq!(world.event(Event::Kill(B)), [Action::Withhold(B)]);
     let held = |started| [Held { attempt: A, slots: 2, started }, Held { attempt: B, slots: 1, started: false }];
     assert_eq!(world.slots.held().collect::<Vec<_>>(), held(false));
     assert_eq!(world.event(Event::Spawned(A)), [started(A)]);
@@ -410,7 +439,7 @@ fn a_leaving_worker_lets_commands_end_until_its_time_comes() {
     // An order that was under way when the worker began to leave is still carried out.
     assert_eq!(world.start(B, 1), [Action::Spawn(B)]);
     assert_eq!(world.pass(19), NOTHING);
-    assert_eq!(world.pass(1), [Action::Terminate(A)]);
+    assert_eq!(world.pass(1), [Action::Terminate(A), Action::Withhold(B)]);
     assert_eq!(world.next_deadline(), Some(20 + GRACE));
     assert_eq!(world.event(Event::Spawned(B)), [started(B), Action::Terminate(B)]);
     assert_eq!(world.exited(B), [ended(B, End::WorkerStopped)]);
@@ -438,7 +467,7 @@ fn a_worker_that_leaves_without_time_stops_all_at_the_next_wake() {
     assert_eq!(world.pass(5), NOTHING);
     assert_eq!(world.event(Event::Leave { stop_at: at(5) }), NOTHING);
     assert_eq!(world.next_deadline(), Some(5));
-    assert_eq!(world.event(Event::Wake), [Action::Terminate(A)]);
+    assert_eq!(world.event(Event::Wake), [Action::Terminate(A), Action::Withhold(B)]);
     // It could not have been stopped before it failed to start: that is its own end.
     let failed = Event::SpawnFailed { attempt: B, errno: 2, detail: "x".into() };
     assert_eq!(world.event(failed), [ended(B, End::CouldNotStart { errno: 2, detail: "x".into() })]);

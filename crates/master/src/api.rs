@@ -1,217 +1,17 @@
 //! The HTTP interface's JSON: what clients send and what they get.
 
+mod retry;
+mod spec;
+mod task;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// What a task is. `{"cmd": "…"}` is enough: what is absent takes the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schema(title = "TaskSpec")]
-pub struct Spec {
-    /// A line for `/bin/sh -c`. Give one of `cmd`, `argv` and `script`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "echo hello", min_length = 1)]
-    pub cmd: Option<String>,
-    /// A program and its arguments, run as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(min_items = 1)]
-    pub argv: Option<Vec<String>>,
-    /// A file's text, with its `#!` line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^#!")]
-    pub script: Option<String>,
-    /// What people call it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 200)]
-    pub name: Option<String>,
-    /// Variables beside those that every command gets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// An absolute path to run in; an empty directory of its own if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^/")]
-    pub cwd: Option<String>,
-    /// The text on its standard input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<String>,
-    /// How long the command may run; `1day` if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "90s")]
-    pub timeout: Option<String>,
-    /// How long it has between TERM and KILL; `10s` if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "10s")]
-    pub kill_grace: Option<String>,
-    /// How long it may wait for a worker; `7days` if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "7days")]
-    pub queue_timeout: Option<String>,
-    /// Higher goes first, FIFO within; 0 if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority: Option<i32>,
-    /// How many of a worker's slots it takes; 1 if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 65_535)]
-    pub slots: Option<u32>,
-    /// Which workers it may run on, by their labels: `zone=a,gpu,!spot,disk!=hdd`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "zone=a,gpu")]
-    pub selector: Option<String>,
-    /// What it is labelled with.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A task's or a job's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It waits for a worker.
-    Queued,
-    /// A worker has been told.
-    Assigned,
-    /// It runs.
-    Running,
-    /// Its worker is not there, and may come back with it until its lease has run out.
-    Unreachable,
-    /// It is being stopped.
-    Cancelling,
-    /// It ended with exit code 0.
-    Succeeded,
-    /// It ended otherwise by itself, or could not start.
-    Failed,
-    /// It ran into its timeout.
-    TimedOut,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// Nobody can know how it ended.
-    Lost,
-    /// It waited for too long.
-    Expired,
-}
-
-/// How a task ended, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Outcome {
-    /// By itself.
-    Exited {
-        /// Its exit code; 0 is success.
-        code: i32,
-    },
-    /// By a signal that Sortie did not send.
-    Signaled {
-        /// The signal's number.
-        signal: i32,
-    },
-    /// It could not be started.
-    CouldNotStart {
-        /// The system's error number; 2 is ENOENT.
-        errno: i32,
-        /// What could not be done.
-        detail: String,
-    },
-    /// It ran for longer than its timeout and was stopped.
-    TimedOut,
-    /// Somebody cancelled it.
-    Cancelled {
-        /// Who asked.
-        by: String,
-        /// Whether the command is known to be gone.
-        confirmed: bool,
-    },
-    /// It waited for longer than its queue timeout.
-    Expired,
-    /// Nobody can know how it ended.
-    Lost {
-        /// Whether the command had started.
-        started: Started,
-        /// What cut the master off from it.
-        reason: LostReason,
-    },
-}
-
-/// Whether the command of a lost attempt had started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Started {
-    /// The worker says that it did not.
-    No,
-    /// The worker had said that it did.
-    Yes,
-    /// The order was sent, and nothing was heard.
-    Unknown,
-}
-
-/// What cut the master off from an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LostReason {
-    /// The worker was not heard of until its lease had run out.
-    LeaseEnded,
-    /// The worker was stopped, and stopped its commands.
-    WorkerStopped,
-    /// The worker did not say in time that it had started, or ended, the command.
-    Overdue,
-}
-
-/// A task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Task {
-    /// Its id, such as `42.17`.
-    #[schema(example = "42.0")]
-    pub id: String,
-    /// Its job's id.
-    #[schema(example = "42")]
-    pub job: String,
-    /// Its place in the job, from 0.
-    pub index: u32,
-    /// Where it is.
-    pub state: State,
-    /// How it ended; absent until then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// What it is.
-    pub spec: Spec,
-    /// When it was submitted (RFC 3339).
-    #[schema(format = DateTime)]
-    pub submitted_at: String,
-    /// When its last attempt started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    pub started_at: Option<String>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    pub ended_at: Option<String>,
-    /// Every try at it, the oldest first.
-    pub attempts: Vec<Attempt>,
-}
-
-/// One try at a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Attempt {
-    /// Its number, from 1.
-    pub number: u32,
-    /// The worker that it was given to.
-    pub worker: String,
-    /// When it was given to it.
-    #[schema(format = DateTime)]
-    pub assigned_at: String,
-    /// When its command started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    pub started_at: Option<String>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    pub ended_at: Option<String>,
-    /// How it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-}
+pub use retry::{OnLost, Retry};
+pub use spec::Spec;
+pub use task::{Attempt, LostReason, Outcome, Started, State, Task, Usage};
 
 /// A job: what one submission made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -288,6 +88,10 @@ pub struct Explanation {
     pub reason: Reason,
     /// The reason, in a sentence.
     pub detail: String,
+    /// Until when a task is held back that waits for another attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub not_before: Option<String>,
     /// Waiting tasks with the same needs that go first; counted up to 100,000.
     pub ahead: u32,
     /// Connected workers.
@@ -308,6 +112,8 @@ pub enum Reason {
     Ended,
     /// A worker holds it.
     Held,
+    /// Its last attempt has ended, and it is held back before the next.
+    HeldBack,
     /// No worker is connected.
     NoWorker,
     /// No connected worker has the labels that it asks for.
@@ -320,7 +126,8 @@ pub enum Reason {
     Busy,
 }
 
-/// A page of tasks, the newest first. Long specs are cut short in it; get a task for its whole spec.
+/// A page of tasks, the newest first. Long specs are cut short in it, and attempts that another one follows are left out;
+/// get a task for all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskPage {
     /// The tasks.
@@ -412,32 +219,6 @@ pub struct FieldProblem {
     pub pointer: String,
     /// What is wrong with it.
     pub detail: String,
-}
-
-impl State {
-    /// The state's name as it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Queued => "queued",
-            State::Assigned => "assigned",
-            State::Running => "running",
-            State::Unreachable => "unreachable",
-            State::Cancelling => "cancelling",
-            State::Succeeded => "succeeded",
-            State::Failed => "failed",
-            State::TimedOut => "timed_out",
-            State::Cancelled => "cancelled",
-            State::Lost => "lost",
-            State::Expired => "expired",
-        }
-    }
-
-    /// Whether nothing can follow.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        self >= State::Succeeded
-    }
 }
 
 impl WorkerState {

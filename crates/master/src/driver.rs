@@ -3,28 +3,30 @@
 //! It takes what has happened in batches. For each batch it asks the scheduler what is to be done, makes the records
 //! durable in one transaction, and then, and only then, sends orders, answers and wake-ups.
 
-use std::collections::HashMap;
+mod batch;
 
-use sortie_engine::{
-    Answer, AttemptId, CloseReason, Effects, Explanation, Input, JobId, Order, Output, RequestId, Scheduler, SessionId,
-    TaskId,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sortie_engine::{Answer, CloseReason, Input, Job, JobId, Order, RequestId, Scheduler, SessionId, Time};
 use sortie_store::{Batch, CommitError, Writer};
 use sortie_wire::node;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::clock::Clock;
 use crate::handle::{Message, Orders};
+use crate::metrics::{Counts, Metrics};
 use crate::spans::Spans;
 use crate::watchers::{Change, Watchers};
+use batch::{Question, Round};
 
-/// The most messages that are made durable together.
-const MAX_BATCH: usize = 2048;
+/// For how long after its deadline a task still counts as in time: the driver may be at another batch just then.
+const DEADLINE_TOLERANCE_MS: u64 = 1000;
 
-/// The output that is made durable together, in bytes; the last attempt's may go over it.
-const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// The jobs that the keys of a batch stand for on disk.
+type Known = BTreeMap<String, Arc<Job>>;
 
 /// The state that only the driver touches.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Driver {
     clock: Clock,
     scheduler: Scheduler,
     writer: Writer,
+    metrics: Metrics,
     sessions: HashMap<SessionId, Orders>,
     /// Sessions whose streams took no more orders; the scheduler hears of it in the next round.
     cut: Vec<SessionId>,
@@ -39,28 +42,13 @@ pub(crate) struct Driver {
     spans: Spans,
 }
 
-/// What one batch leads to, beside the scheduler's effects.
-#[derive(Default)]
-struct Round {
-    effects: Effects,
-    replies: Vec<oneshot::Sender<Answer>>,
-    outputs: Vec<(AttemptId, Output)>,
-    output_bytes: usize,
-    questions: Vec<Question>,
-}
-
-/// What is answered with what is so after the batch: whoever is told that something has ended finds that in the store.
-enum Question {
-    Explain(TaskId, oneshot::Sender<Option<Explanation>>),
-    Watch(JobId, oneshot::Sender<watch::Receiver<()>>),
-}
-
 impl Driver {
-    pub(crate) fn new(clock: Clock, scheduler: Scheduler, writer: Writer) -> Self {
+    pub(crate) fn new(clock: Clock, scheduler: Scheduler, writer: Writer, metrics: Metrics) -> Self {
         Driver {
             clock,
             scheduler,
             writer,
+            metrics,
             sessions: HashMap::new(),
             cut: Vec::new(),
             watchers: Watchers::default(),
@@ -71,7 +59,7 @@ impl Driver {
     /// Runs until `stop`, then finishes what has been sent to it, ends all sessions and closes the store.
     ///
     /// # Errors
-    /// When the store cannot commit: then nobody is told of the batch, and the master must end.
+    /// When the store cannot be read or cannot commit: then nobody is told of the batch, and the master must end.
     pub(crate) async fn run(
         mut self,
         mut messages: mpsc::Receiver<Message>,
@@ -94,21 +82,17 @@ impl Driver {
                     continue;
                 }
             };
+            let batch = batch::gather(first, &mut messages);
+            // Once for the whole batch. Nobody else writes, and every earlier batch is on disk: what is found is all.
+            let known = self.writer.known(batch::keys(&batch), self.clock.now()).await?;
             let mut round = Round::default();
             // What is due comes before what has just arrived, however late the driver wakes.
             self.scheduler.handle(self.clock.now(), Input::Wake, &mut round.effects);
             for session in std::mem::take(&mut self.cut) {
                 self.scheduler.handle(self.clock.now(), Input::Disconnect { session }, &mut round.effects);
             }
-            if let Some(first) = first {
-                self.take(first, &mut round);
-            }
-            for _ in 1..MAX_BATCH {
-                if round.output_bytes > MAX_OUTPUT_BYTES {
-                    break;
-                }
-                let Ok(message) = messages.try_recv() else { break };
-                self.take(message, &mut round);
+            for message in batch {
+                self.take(message, &known, &mut round);
             }
             self.finish(round).await?;
         }
@@ -119,10 +103,13 @@ impl Driver {
     }
 
     /// Lets the scheduler decide about one message.
-    fn take(&mut self, message: Message, round: &mut Round) {
+    fn take(&mut self, message: Message, known: &Known, round: &mut Round) {
         let now = self.clock.now();
         let input = match message {
-            Message::Ask(ask, reply) => ask.into_input(round.request(reply)),
+            Message::Ask(ask, reply) => {
+                let known = ask.key().and_then(|key| known.get(key).cloned());
+                ask.into_input(round.request(reply), known)
+            }
             Message::Connect { session, orders, reply } => {
                 let request = round.request(reply);
                 self.scheduler.handle(now, Input::Connect { request, session }, &mut round.effects);
@@ -133,10 +120,9 @@ impl Driver {
                 return;
             }
             Message::Report { session, report, output } => {
-                if let (sortie_engine::Report::Ended(attempt, _), Some(output)) = (&report, output) {
+                if let (sortie_engine::Report::Ended(attempt, ..), Some(output)) = (&report, output) {
                     // What a stale attempt wrote must not replace what the live one writes.
                     if self.scheduler.holds(session, *attempt) {
-                        round.output_bytes += output.stdout.bytes.len() + output.stderr.bytes.len();
                         round.outputs.push((*attempt, output));
                     }
                 }
@@ -154,6 +140,10 @@ impl Driver {
                 round.questions.push(Question::Watch(job, reply));
                 return;
             }
+            Message::Measure { reply } => {
+                round.questions.push(Question::Measure(reply));
+                return;
+            }
         };
         self.scheduler.handle(now, input, &mut round.effects);
     }
@@ -163,6 +153,11 @@ impl Driver {
         match question {
             Question::Explain(task, reply) => _ = reply.send(self.scheduler.explain(task)),
             Question::Watch(job, reply) => _ = reply.send(self.watch(job)),
+            Question::Measure(reply) => {
+                let in_time = Time(self.clock.now().0.saturating_sub(DEADLINE_TOLERANCE_MS));
+                self.metrics.set_past_deadline(self.scheduler.overdue(in_time));
+                _ = reply.send(());
+            }
         }
     }
 
@@ -176,12 +171,14 @@ impl Driver {
 
     /// Makes a batch durable, then tells everyone.
     async fn finish(&mut self, round: Round) -> Result<(), CommitError> {
-        let Round { effects, replies, outputs, questions, output_bytes: _ } = round;
+        let Round { effects, replies, outputs, questions } = round;
+        let counts = Counts::of(&effects);
         let changes: Vec<Change> = effects.records.iter().filter_map(Change::of).collect();
         let spans: Vec<_> = effects.records.iter().filter_map(|record| self.spans.of(record)).collect();
         if !effects.records.is_empty() {
             self.writer.commit(Batch { records: effects.records, outputs }).await?;
         }
+        self.metrics.count(&counts);
         for (session, order) in effects.orders {
             self.send(session, order);
         }
@@ -228,13 +225,6 @@ impl Driver {
         if refused {
             self.cut.push(session);
         }
-    }
-}
-
-impl Round {
-    fn request(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
-        self.replies.push(reply);
-        RequestId(self.replies.len() - 1)
     }
 }
 

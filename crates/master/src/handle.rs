@@ -1,8 +1,11 @@
 //! How everyone else speaks to the driver.
 
+use std::sync::Arc;
+
 use sortie_engine::{
-    Admission, Answer, Explanation, Held, Hello, Input, JobId, Output, Report, RequestId, SessionId, Submission, TaskId,
+    Admission, Answer, Explanation, Input, Job, JobId, Output, Report, RequestId, SessionId, Submission, TaskId,
 };
+use sortie_wire::node::Introduction;
 use sortie_wire::pb;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -12,13 +15,16 @@ pub(crate) const MAX_WAITING: usize = 16_384;
 /// The orders to one session, as its stream sends them; an error ends the stream.
 pub(crate) type Orders = mpsc::Sender<Result<pb::Order, tonic::Status>>;
 
+/// Where the driver puts an answer of the scheduler's.
+pub(crate) type Reply = oneshot::Sender<Answer>;
+
 /// What the driver is told and asked.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A request of a client, or a worker's introduction.
-    Ask(Ask, oneshot::Sender<Answer>),
+    Ask(Ask, Reply),
     /// A worker opens its stream.
-    Connect { session: SessionId, orders: Orders, reply: oneshot::Sender<Answer> },
+    Connect { session: SessionId, orders: Orders, reply: Reply },
     /// A worker reports, with what an ended attempt wrote.
     Report { session: SessionId, report: Report, output: Option<Output> },
     /// A worker's stream has ended.
@@ -27,16 +33,18 @@ pub(crate) enum Message {
     Explain { task: TaskId, reply: oneshot::Sender<Option<Explanation>> },
     /// Wake me when a job changes; a job that is not live gets a closed receiver.
     Watch { job: JobId, reply: oneshot::Sender<watch::Receiver<()>> },
+    /// Bring those metrics up to date that only the scheduler knows.
+    Measure { reply: oneshot::Sender<()> },
 }
 
 /// A request that the scheduler answers.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    Submit(Submission),
+    Submit(Box<Submission>),
     CancelTask { task: TaskId, by: String },
     CancelJob { job: JobId, by: String },
     Admit { worker: String, admission: Admission },
-    Join { session: SessionId, hello: Hello, held: Vec<Held> },
+    Join { session: SessionId, introduction: Introduction },
 }
 
 /// Why the driver gives no answer.
@@ -53,13 +61,24 @@ pub(crate) enum Unanswered {
 pub(crate) struct Handle(mpsc::Sender<Message>);
 
 impl Ask {
-    pub(crate) fn into_input(self, request: RequestId) -> Input {
+    /// The scheduler's input; `known` is the job that a submission's key stands for on disk.
+    pub(crate) fn into_input(self, request: RequestId, known: Option<Arc<Job>>) -> Input {
         match self {
-            Ask::Submit(submission) => Input::Submit { request, submission },
+            Ask::Submit(submission) => Input::Submit { request, submission, known },
             Ask::CancelTask { task, by } => Input::CancelTask { request, task, by },
             Ask::CancelJob { job, by } => Input::CancelJob { request, job, by },
             Ask::Admit { worker, admission } => Input::Admit { request, worker, admission },
-            Ask::Join { session, hello, held } => Input::Join { request, session, hello, held },
+            Ask::Join { session, introduction: Introduction { hello, number, held } } => {
+                Input::Join { request, session, hello, introduction: number, held }
+            }
+        }
+    }
+
+    /// The key that makes a repeat of it known as one.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Ask::Submit(submission) => submission.key.as_deref(),
+            Ask::CancelTask { .. } | Ask::CancelJob { .. } | Ask::Admit { .. } | Ask::Join { .. } => None,
         }
     }
 }
@@ -89,6 +108,11 @@ impl Handle {
     /// Wakes at every change of a job, and closes at its end.
     pub(crate) async fn watch(&self, job: JobId) -> Result<watch::Receiver<()>, Unanswered> {
         self.request(|reply| Message::Watch { job, reply }).await
+    }
+
+    /// Brings those metrics up to date that only the scheduler knows.
+    pub(crate) async fn measure(&self) -> Result<(), Unanswered> {
+        self.request(|reply| Message::Measure { reply }).await
     }
 
     /// Hands a worker's report on, and waits while the driver is busy: HTTP/2 holds the worker back.

@@ -4,9 +4,11 @@ mod extract;
 mod health;
 mod host;
 mod jobs;
+mod metrics;
 mod openapi;
 mod problem;
 mod query;
+mod submission;
 mod tasks;
 mod trace;
 mod workers;
@@ -81,6 +83,7 @@ fn documented() -> OpenApiRouter<Service> {
         .routes(routes!(workers::undrain))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
 }
 
 async fn unknown_route(uri: Uri) -> Rejection {

@@ -14,6 +14,8 @@ mod driver;
 mod handle;
 mod watchers;
 mod spans;
+mod metrics;
+mod key;
 mod service;
 mod summary;
 mod view;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::handle::Handle;
+use crate::metrics::{Counts, Metrics};
 use crate::service::Service;
 use crate::{grpc, http};
 
@@ -26,6 +27,8 @@ pub struct Master {
     http_addr: SocketAddr,
     grpc_addr: SocketAddr,
     stop: CancellationToken,
+    /// Everything that was asked over HTTP has been answered.
+    answered: CancellationToken,
     driver: JoinHandle<Result<(), CommitError>>,
     servers: Vec<JoinHandle<()>>,
 }
@@ -81,17 +84,24 @@ impl Master {
         let http_listener = listen(&config, config.http_addr).await?;
         let grpc_listener = listen(&config, config.grpc_addr).await?;
         let clock = Clock::new();
-        let (scheduler, writer, reader) = take_up(&config, clock).await?;
+        let (scheduler, writer, reader, metrics) = take_up(&config, clock).await?;
         let (handle, messages) = Handle::new();
         let (http_addr, grpc_addr) = (local_addr(&http_listener)?, local_addr(&grpc_listener)?);
-        let service = Service::new(handle, reader, stop.clone());
-        let driver = tokio::spawn(Driver::new(clock, scheduler, writer).run(messages, stop.clone()));
+        let service = Service::new(handle, reader, metrics.clone(), stop.clone());
+        // The driver outlives the requests that were taken: without it they could only be refused.
+        let answered = CancellationToken::new();
+        let driver = tokio::spawn(Driver::new(clock, scheduler, writer, metrics).run(messages, answered.clone()));
+        let until_answered = answered.clone().drop_guard();
+        let http = http::serve(http_listener, service.clone(), config.auth);
         let servers = vec![
-            serve("http", http::serve(http_listener, service.clone(), config.auth)),
+            serve("http", async move {
+                let _until_answered = until_answered;
+                http.await
+            }),
             serve("grpc", grpc::serve(grpc_listener, service, version, config.limits.lease)),
         ];
         tracing::info!(%http_addr, %grpc_addr, data_dir = %config.data_dir.display(), "the master is ready");
-        Ok(Master { http_addr, grpc_addr, stop, driver, servers })
+        Ok(Master { http_addr, grpc_addr, stop, answered, driver, servers })
     }
 
     /// Where it serves HTTP.
@@ -111,8 +121,18 @@ impl Master {
     /// # Errors
     /// When it ended by itself.
     pub async fn join(self) -> Result<(), Failure> {
-        let Master { stop, driver, servers, .. } = self;
-        let driven = driver.await;
+        let Master { stop, answered, mut driver, servers, .. } = self;
+        let overdue = async {
+            stop.cancelled().await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
+        };
+        let driven = tokio::select! {
+            driven = &mut driver => driven,
+            () = overdue => {
+                answered.cancel();
+                driver.await
+            }
+        };
         stop.cancel();
         let closed = async {
             for server in servers {
@@ -140,16 +160,21 @@ fn local_addr(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 }
 
 /// Opens the store, and makes durable what a restart changes before anybody can ask.
-async fn take_up(config: &Config, clock: Clock) -> Result<(Scheduler, Writer, Reader), StartError> {
+async fn take_up(config: &Config, clock: Clock) -> Result<(Scheduler, Writer, Reader, Metrics), StartError> {
     let data_dir = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || sortie_store::open(&data_dir)).await;
     let (writer, reader, snapshot) = opened.map_err(|error| StartError::Defect(error.to_string()))??;
+    let metrics = Metrics::new(snapshot.jobs.len());
+    // Chance, and not the clock: masters that start together must not hold their tasks back together.
+    let seed = getrandom::u64().map_err(|error| StartError::Defect(format!("no random numbers: {error}")))?;
     let mut effects = Effects::default();
-    let scheduler = Scheduler::recover(config.limits.clone(), snapshot, clock.now(), &mut effects);
+    let scheduler = Scheduler::recover(config.limits(), seed, snapshot, clock.now(), &mut effects);
+    let counts = Counts::of(&effects);
     if !effects.records.is_empty() {
         writer.commit(Batch { records: effects.records, ..Batch::default() }).await?;
     }
-    Ok((scheduler, writer, reader))
+    metrics.count(&counts);
+    Ok((scheduler, writer, reader, metrics))
 }
 
 fn serve(name: &'static str, server: impl Future<Output = std::io::Result<()>> + Send + 'static) -> JoinHandle<()> {

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use sortie_engine::{
-    Admission, Answer, Draft, Explanation, FieldError, JobId, Output, StateName, Submission, TaskId, check_count,
-};
+use sortie_engine::{Admission, Answer, Explanation, JobId, Output, StateName, Submission, TaskId};
 use sortie_store::{JobFilter, JobRow, ReadError, Reader, TaskFilter, TaskRow, WorkerFilter, WorkerRow};
+use sortie_wire::draft::{Draft, FieldError, check_count};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{Ask, Handle, Unanswered};
+use crate::key::Key;
+use crate::metrics::Metrics;
 use crate::summary;
 
 /// The most rows on one page.
@@ -25,7 +26,25 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
 pub(crate) struct Service {
     handle: Handle,
     reader: Reader,
+    metrics: Metrics,
     stop: CancellationToken,
+}
+
+/// A submission, as a client makes it.
+#[derive(Debug, Default)]
+pub(crate) struct NewJob {
+    pub(crate) draft: Draft,
+    pub(crate) count: Option<u32>,
+    pub(crate) key: Option<Key>,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A job that a submission stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submitted {
+    pub(crate) job: JobId,
+    /// Whether it was submitted before, under the same key.
+    pub(crate) replayed: bool,
 }
 
 /// Why a request has no result.
@@ -35,12 +54,28 @@ pub(crate) enum Error {
     Invalid(Vec<FieldError>),
     #[error("there is no {what} `{id}`")]
     NotFound { what: &'static str, id: String },
+    #[error("this idempotency key stands for job {0}, which asks for something else; choose a new key")]
+    KeyTaken(JobId),
+    #[error(
+        "as many jobs wait as may wait, or their specs take all the memory that they may; try again when some have ended"
+    )]
+    QueueFull,
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
     #[error("the store cannot be read: {0}")]
     Store(#[from] ReadError),
     #[error("the master has a defect: it answered {0:?}")]
     Defect(Answer),
+}
+
+/// What an attempt wrote; nothing until it has ended.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The task's state.
+    pub(crate) state: StateName,
+    /// The attempt's number; nothing if there has been none yet.
+    pub(crate) attempt: Option<u32>,
+    pub(crate) output: Output,
 }
 
 /// One page of rows, and where the next one begins.
@@ -56,8 +91,8 @@ trait Row {
 }
 
 impl Service {
-    pub(crate) fn new(handle: Handle, reader: Reader, stop: CancellationToken) -> Self {
-        Service { handle, reader, stop }
+    pub(crate) fn new(handle: Handle, reader: Reader, metrics: Metrics, stop: CancellationToken) -> Self {
+        Service { handle, reader, metrics, stop }
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -80,13 +115,15 @@ impl Service {
         Ok(())
     }
 
+    /// What is counted, up to date.
+    pub(crate) async fn metrics(&self) -> Result<&Metrics, Error> {
+        self.handle.measure().await?;
+        Ok(&self.metrics)
+    }
+
     /// Checks and submits; the job is durable when its id comes back.
-    pub(crate) async fn submit(
-        &self,
-        draft: Draft,
-        count: Option<u32>,
-        traceparent: Option<String>,
-    ) -> Result<JobId, Error> {
+    pub(crate) async fn submit(&self, new: NewJob) -> Result<Submitted, Error> {
+        let NewJob { draft, count, key, traceparent } = new;
         let (spec, count) = match (draft.check(), check_count(count)) {
             (Ok(spec), Ok(count)) => (spec, count),
             (spec, count) => {
@@ -95,8 +132,12 @@ impl Service {
                 return Err(Error::Invalid(errors));
             }
         };
-        match self.handle.ask(Ask::Submit(Submission { spec, count, traceparent })).await? {
-            Answer::Submitted(job) => Ok(job),
+        let submission = Submission { spec, count, traceparent, key: key.map(|Key(key)| key) };
+        match self.handle.ask(Ask::Submit(Box::new(submission))).await? {
+            Answer::Submitted(job) => Ok(Submitted { job, replayed: false }),
+            Answer::Repeated(job) => Ok(Submitted { job, replayed: true }),
+            Answer::KeyTaken(job) => Err(Error::KeyTaken(job)),
+            Answer::QueueFull => Err(Error::QueueFull),
             answer @ (Answer::Done | Answer::Joined { .. } | Answer::NotLive | Answer::Refused(_)) => {
                 Err(Error::Defect(answer))
             }
@@ -152,23 +193,28 @@ impl Service {
         Ok(Page::cut(rows, limit, |row| row.worker.hello.name.clone()))
     }
 
-    /// The task's state, and the output of its newest attempt; empty if it wrote nothing, or had not ended.
-    pub(crate) async fn output(&self, id: TaskId) -> Result<(StateName, Output), Error> {
+    /// What an attempt at a task wrote: the last one, unless another one is asked for.
+    pub(crate) async fn output(&self, id: TaskId, attempt: Option<u32>) -> Result<Written, Error> {
         let state = self.task(id).await?.state.name();
-        let output = self.reader.output(id).await?;
-        Ok((state, output.map(|(_, output)| output).unwrap_or_default()))
+        match (self.reader.output(id, attempt).await?, attempt) {
+            (Some((attempt, output)), _) => Ok(Written { state, attempt: Some(attempt), output }),
+            (None, None) => Ok(Written { state, attempt: None, output: Output::default() }),
+            (None, Some(number)) => Err(Error::NotFound { what: "attempt", id: id.attempt(number).to_string() }),
+        }
     }
 
-    /// Cancels a task, if it has not ended; the task as it is then.
-    pub(crate) async fn cancel_task(&self, id: TaskId, by: String) -> Result<TaskRow, Error> {
+    /// Cancels a task, if it has not ended. The task as it is then; with `wait` when it has ended, or when that time
+    /// is over.
+    pub(crate) async fn cancel_task(&self, id: TaskId, by: String, wait: Option<Duration>) -> Result<TaskRow, Error> {
         self.expect_done(Ask::CancelTask { task: id, by }).await?;
-        self.task(id).await
+        self.task_after(id, wait).await
     }
 
-    /// Cancels what has not ended of a job; the job as it is then.
-    pub(crate) async fn cancel_job(&self, id: JobId, by: String) -> Result<JobRow, Error> {
+    /// Cancels what has not ended of a job. The job as it is then; with `wait` when it has ended, or when that time is
+    /// over.
+    pub(crate) async fn cancel_job(&self, id: JobId, by: String, wait: Option<Duration>) -> Result<JobRow, Error> {
         self.expect_done(Ask::CancelJob { job: id, by }).await?;
-        self.job(id).await
+        self.job_after(id, wait).await
     }
 
     /// Drains a worker or opens it again.
@@ -185,14 +231,20 @@ impl Service {
         }
     }
 
-    /// Waits for a task's end, but no longer than `timeout`; the task as it is then.
-    pub(crate) async fn wait_task(&self, id: TaskId, timeout: Duration) -> Result<TaskRow, Error> {
-        self.wait(id.job, timeout, || self.task(id)).await
+    /// A task as it is; with `wait` when it has ended, or when that time is over.
+    pub(crate) async fn task_after(&self, id: TaskId, wait: Option<Duration>) -> Result<TaskRow, Error> {
+        match wait {
+            None => self.task(id).await,
+            Some(timeout) => self.wait(id.job, timeout, || self.task(id)).await,
+        }
     }
 
-    /// Waits for a job's end, but no longer than `timeout`; the job as it is then.
-    pub(crate) async fn wait_job(&self, id: JobId, timeout: Duration) -> Result<JobRow, Error> {
-        self.wait(id, timeout, || self.job(id)).await
+    /// A job as it is; with `wait` when it has ended, or when that time is over.
+    pub(crate) async fn job_after(&self, id: JobId, wait: Option<Duration>) -> Result<JobRow, Error> {
+        match wait {
+            None => self.job(id).await,
+            Some(timeout) => self.wait(id, timeout, || self.job(id)).await,
+        }
     }
 
     /// Wakes at every change of a job, and closes at its end.
@@ -230,7 +282,12 @@ impl Service {
     async fn expect_done(&self, ask: Ask) -> Result<(), Error> {
         match self.handle.ask(ask).await? {
             Answer::Done | Answer::NotLive => Ok(()),
-            answer @ (Answer::Submitted(_) | Answer::Joined { .. } | Answer::Refused(_)) => Err(Error::Defect(answer)),
+            answer @ (Answer::Submitted(_)
+            | Answer::Repeated(_)
+            | Answer::KeyTaken(_)
+            | Answer::QueueFull
+            | Answer::Joined { .. }
+            | Answer::Refused(_)) => Err(Error::Defect(answer)),
         }
     }
 }

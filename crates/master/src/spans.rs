@@ -7,24 +7,38 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{Span as _, SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
-use sortie_engine::{AttemptId, Job, Record, Stage, TaskId, Time};
+use sortie_engine::{AttemptId, Ended, Job, Record, Stage, TaskId, Time};
 use sortie_wire::trace;
 
-/// The contexts of the live tasks that belong to a trace.
+/// What is remembered of the live tasks that belong to a trace.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    live: HashMap<TaskId, Context>,
+    /// The contexts of their live attempts.
+    live: HashMap<AttemptId, Context>,
+    /// Since when they wait for another attempt.
+    again: HashMap<TaskId, Time>,
 }
 
 /// A span that has come to its end.
 #[derive(Debug)]
 pub(crate) struct Span {
-    task: TaskId,
+    attempt: AttemptId,
     name: &'static str,
     from: Time,
     until: Time,
-    last: bool,
+    then: Then,
     outcome: Option<&'static str>,
+}
+
+/// What follows a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The attempt goes on.
+    More,
+    /// The task waits for another attempt.
+    Again,
+    /// The task has ended.
+    Nothing,
 }
 
 impl Spans {
@@ -32,27 +46,34 @@ impl Spans {
     pub(crate) fn start(&mut self, attempt: AttemptId, job: &Job, now: Time) -> Option<String> {
         let traceparent = job.submission.traceparent.as_deref()?;
         let parent = trace::context(traceparent);
-        let span =
-            Span { task: attempt.task, name: "queue", from: job.submitted, until: now, last: false, outcome: None };
+        let from = self.again.remove(&attempt.task).unwrap_or(job.submitted);
+        let span = Span { attempt, name: "queue", from, until: now, then: Then::More, outcome: None };
         let context = emit(&span, &parent);
         // Without a tracer the trace passes through unchanged.
         let context = if context.span().span_context().is_valid() { context } else { parent };
-        self.live.insert(attempt.task, context.clone());
+        self.live.insert(attempt, context.clone());
         trace::traceparent(&context)
     }
 
     /// The span that `record` ends, if its task belongs to a trace.
-    pub(crate) fn of(&self, record: &Record) -> Option<Span> {
-        let span = |task: TaskId, name, from, until| Span { task, name, from, until, last: false, outcome: None };
+    pub(crate) fn of(&mut self, record: &Record) -> Option<Span> {
         match record {
             Record::Moved(task, active) => match active.stage {
-                Stage::Running { started } => Some(span(*task, "order", active.attempt.assigned, started)),
+                Stage::Running { started } => Some(Span {
+                    attempt: task.attempt(active.attempt.number),
+                    name: "order",
+                    from: active.attempt.assigned,
+                    until: started,
+                    then: Then::More,
+                    outcome: None,
+                }),
                 Stage::Assigned | Stage::Unreachable { .. } | Stage::Cancelling { .. } => None,
             },
-            Record::Ended(task, ended) => {
-                let from = ended.started.unwrap_or(ended.attempt.assigned);
-                let outcome = Some(ended.outcome.state().as_str());
-                Some(Span { last: true, outcome, ..span(*task, "run", from, ended.at) })
+            Record::Ended(task, ended) => Some(run(*task, ended, Then::Nothing)),
+            Record::Retried(task, ended, _) => Some(run(*task, ended, Then::Again)),
+            Record::GivenUp { task, .. } => {
+                self.again.remove(task);
+                None
             }
             Record::Submitted(_)
             | Record::Placed(..)
@@ -64,10 +85,28 @@ impl Spans {
 
     /// Ends a span.
     pub(crate) fn end(&mut self, span: Span) {
-        let context = if span.last { self.live.remove(&span.task) } else { self.live.get(&span.task).cloned() };
-        if let Some(context) = context {
-            emit(&span, &context);
+        let context = match span.then {
+            Then::More => self.live.get(&span.attempt).cloned(),
+            Then::Again | Then::Nothing => self.live.remove(&span.attempt),
+        };
+        let Some(context) = context else { return };
+        emit(&span, &context);
+        match span.then {
+            Then::More => {}
+            Then::Again => _ = self.again.insert(span.attempt.task, span.until),
+            Then::Nothing => _ = self.again.remove(&span.attempt.task),
         }
+    }
+}
+
+fn run(task: TaskId, ended: &Ended, then: Then) -> Span {
+    Span {
+        attempt: task.attempt(ended.attempt.number),
+        name: "run",
+        from: ended.started.unwrap_or(ended.attempt.assigned),
+        until: ended.at,
+        then,
+        outcome: Some(ended.outcome.state().as_str()),
     }
 }
 
@@ -78,7 +117,7 @@ fn emit(span: &Span, parent: &Context) -> Context {
         .span_builder(span.name)
         .with_kind(SpanKind::Internal)
         .with_start_time(system_time(span.from))
-        .with_attributes([KeyValue::new("sortie.task.id", span.task.to_string())]);
+        .with_attributes([KeyValue::new("sortie.task.id", span.attempt.task.to_string())]);
     let mut made = tracer.build_with_context(builder, parent);
     if let Some(outcome) = span.outcome {
         made.set_attribute(KeyValue::new("sortie.task.state", outcome));

@@ -61,18 +61,19 @@ fn cut(text: &str, max_bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sortie_engine::{Draft, JobId, Submission, Time};
+    use sortie_engine::{JobId, Submission, Time};
 
     use super::*;
 
-    fn job(draft: Draft) -> Arc<Job> {
-        let submission = Submission { spec: draft.check().expect("a spec"), count: 1, traceparent: None };
+    fn job(command: Command) -> Arc<Job> {
+        let spec = TaskSpec { stdin: Some("x".into()), ..TaskSpec::new(command) };
+        let submission = Submission { spec, count: 1, traceparent: None, key: None };
         Arc::new(Job { id: JobId(1), submitted: Time(0), submission })
     }
 
     #[test]
     fn what_is_short_is_shown_whole() {
-        let whole = job(Draft { cmd: Some("true".into()), stdin: Some("x".into()), ..Draft::default() });
+        let whole = job(Command::Line("true".into()));
         let mut shown = whole.clone();
         shorten(&mut shown);
         assert!(Arc::ptr_eq(&shown, &whole));
@@ -80,11 +81,11 @@ mod tests {
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {
-        let mut shown = job(Draft { cmd: Some("é".repeat(1000)), stdin: Some("x".into()), ..Draft::default() });
+        let mut shown = job(Command::Line("é".repeat(1000)));
         shorten(&mut shown);
         assert_eq!(shown.spec().command, Command::Line(format!("{}…", "é".repeat(512))));
         assert_eq!(shown.spec().stdin, None);
-        let mut shown = job(Draft { argv: Some(vec!["a".repeat(600); 3]), ..Draft::default() });
+        let mut shown = job(Command::Argv(vec!["a".repeat(600); 3]));
         shorten(&mut shown);
         let expected = vec!["a".repeat(600), format!("{}…", "a".repeat(423)), "…".into()];
         assert_eq!(shown.spec().command, Command::Argv(expected));

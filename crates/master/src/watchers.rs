@@ -41,11 +41,17 @@ impl Change {
     /// What `record` means to watchers, if anything.
     pub(crate) fn of(record: &Record) -> Option<Change> {
         match record {
-            Record::Placed(task, _) | Record::Moved(task, _) => Some(Change::Moved(task.job)),
+            Record::Placed(task, _) | Record::Moved(task, _) | Record::Retried(task, ..) => {
+                Some(Change::Moved(task.job))
+            }
             Record::Counted { job, ended: None, .. } => Some(Change::Moved(*job)),
             Record::Counted { job, ended: Some(_), .. } => Some(Change::Ended(*job)),
             // An end is always counted, and a job that was just submitted has no watchers.
-            Record::Ended(..) | Record::EndedInQueue { .. } | Record::Submitted(_) | Record::Worker(_) => None,
+            Record::Ended(..)
+            | Record::GivenUp { .. }
+            | Record::EndedInQueue { .. }
+            | Record::Submitted(_)
+            | Record::Worker(_) => None,
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::cli::{DevArgs, Format};
 use crate::client::{self, Client};
 use crate::exit::{Failure, Result};
 use crate::serve;
-use crate::settings::DEFAULT_SERVER;
 use crate::settings::env::Environment;
+use crate::settings::{DEFAULT_RETRY_FOR, DEFAULT_SERVER};
 use crate::signals::{self, Signals};
 use crate::talk;
 
@@ -34,7 +34,7 @@ pub(crate) async fn dev(args: DevArgs, environment: &Environment, format: Format
         return serve(&home, config).await;
     }
     let both = Both::start(&home, config).await?;
-    let client = Client::new(&both.url(), environment)?;
+    let client = Client::new(&both.url(), DEFAULT_RETRY_FOR, environment)?;
     both.during(client::run_argv(&client, args.argv, format)).await
 }
 
@@ -96,6 +96,11 @@ impl Both {
             master_url: format!("http://{}", master.grpc_addr()),
             name: WORKER.to_owned(),
             data_dir: home.path().join("worker"),
+            // A guard is for the fleet: it kills before the master gives the commands of a dead worker to another one.
+            // Here both die together, and nobody is left who could.
+            guard: None,
+            // A master has no children.
+            exclusive: true,
             ..sortie_worker::Config::default()
         };
         Ok(Both { master, worker, stop })

@@ -3,19 +3,22 @@
 //! | code | means |
 //! | --- | --- |
 //! | 0 | it worked |
-//! | 1 | the master answered that it cannot be: there is no such task, the states conflict, the body is too large |
+//! | 1 | the master answered that it cannot be (no such task, a conflict, too large), or that a cancel is not confirmed |
 //! | 64 | the command line, the configuration or a field of the spec cannot be used |
 //! | 69 | the master cannot be reached, is shutting down or is too busy to answer (429); try again |
 //! | 70 | a defect, on either side; or the command was lost or expired, which has no exit code |
 //! | 77 | not allowed |
 //!
 //! A command's own exit code comes first. What ended otherwise has the code that a shell's user expects: 124 for a
-//! timeout, 126 and 127 for what could not be started, 128 and the signal's number, 130 for what was cancelled.
+//! timeout, 126 and 127 for what could not be started, 128 and the signal's number (137 for what ran out of memory, as
+//! that is how the kernel kills), 130 for what was cancelled.
 
 use sortie_master::api::Outcome;
 
 use crate::talk;
 
+/// What was cancelled, and awaited, is not known to be gone.
+pub(crate) const UNCONFIRMED: u8 = 1;
 /// The command line, the configuration or a field cannot be used (`EX_USAGE`).
 const USAGE: u8 = 64;
 /// The master cannot be reached (`EX_UNAVAILABLE`).
@@ -26,6 +29,8 @@ const INTERNAL: u8 = 70;
 const NOT_ALLOWED: u8 = 77;
 /// What the shell says of a program whose reader went away: 128 and SIGPIPE.
 const READER_GONE: u8 = 141;
+/// The signal that the kernel kills with when there is no memory left.
+const SIGKILL: i32 = 9;
 /// The error number of a file that is not there.
 const ENOENT: i32 = 2;
 
@@ -75,7 +80,8 @@ impl Failure {
         let code = match status {
             400 | 422 => USAGE,
             401 | 403 => NOT_ALLOWED,
-            429 | 503 => UNAVAILABLE,
+            // A gateway says 502 and 504 of a master that is away.
+            429 | 502..=504 => UNAVAILABLE,
             404..=499 => 1,
             _ => INTERNAL,
         };
@@ -99,6 +105,13 @@ impl Failure {
         }
     }
 
+    /// Says on standard error what is wrong, and what is done about it.
+    pub(crate) fn tell_and(&self, remedy: &str) {
+        if let Some(message) = &self.message {
+            talk::note(&format!("{message}; {remedy}"));
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code
@@ -110,6 +123,7 @@ pub(crate) fn code_of(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Exited { code } => low_byte(*code),
         Outcome::Signaled { signal } => low_byte(128 + signal),
+        Outcome::OutOfMemory => low_byte(128 + SIGKILL),
         Outcome::CouldNotStart { errno: ENOENT, .. } => 127,
         Outcome::CouldNotStart { .. } => 126,
         Outcome::TimedOut => 124,
@@ -142,6 +156,7 @@ mod tests {
         let could_not_start = |errno| Outcome::CouldNotStart { errno, detail: String::new() };
         assert_eq!(code_of(&could_not_start(2)), 127);
         assert_eq!(code_of(&could_not_start(13)), 126);
+        assert_eq!(code_of(&Outcome::OutOfMemory), 137);
         assert_eq!(code_of(&Outcome::TimedOut), 124);
         assert_eq!(code_of(&Outcome::Cancelled { by: "anna".into(), confirmed: true }), 130);
         assert_eq!(code_of(&Outcome::Expired), 70);
@@ -151,6 +166,7 @@ mod tests {
     #[test]
     fn an_error_answer_has_its_code() {
         let code = |status| Failure::of_status(status, String::new()).code();
-        assert_eq!([400, 401, 403, 404, 409, 413, 422, 429, 500, 503].map(code), [64, 77, 77, 1, 1, 1, 64, 69, 70, 69]);
+        assert_eq!([400, 401, 403, 404, 409, 413, 422].map(code), [64, 77, 77, 1, 1, 1, 64]);
+        assert_eq!([429, 500, 502, 503, 504].map(code), [69, 70, 69, 69, 69]);
     }
 }

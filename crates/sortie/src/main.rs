@@ -2,6 +2,7 @@
 //!
 //! The command line ([`cli`]) says what to be: a service ([`serve`], [`dev`]) or a client of one
 //! ([`client`](mod@client)). What a component can be told comes from [`settings`]. Every end has its exit code ([`exit`]).
+//! One command stands apart: a worker's [`guard`](mod@guard).
 
 #![cfg_attr(not(test), warn(clippy::expect_used))]
 
@@ -12,6 +13,7 @@ mod telemetry;
 mod signals;
 mod serve;
 mod dev;
+mod guard;
 mod client;
 mod render;
 mod talk;
@@ -29,13 +31,14 @@ use settings::{ClientSettings, MasterSettings, WorkerSettings, load, show};
 use telemetry::Logs;
 
 fn main() -> ExitCode {
-    let code = match Cli::try_parse() {
-        Ok(cli) => execute(cli).unwrap_or_else(|failure| {
-            failure.tell();
-            failure.code()
-        }),
-        Err(error) => explain(&error),
+    let ended = match guard::asked(std::env::args_os()) {
+        Some(data_dir) => guard::guard(&data_dir),
+        None => Cli::try_parse().map_or_else(|error| Ok(explain(&error)), execute),
     };
+    let code = ended.unwrap_or_else(|failure| {
+        failure.tell();
+        failure.code()
+    });
     ExitCode::from(code)
 }
 
@@ -58,7 +61,7 @@ fn execute(cli: Cli) -> Result<u8> {
             let logs = if args.argv.is_empty() { Logs::Info } else { Logs::Warn };
             service(&environment, logs, "sortie-dev", dev::dev(args, &environment, format))
         }
-        Command::Client(command) => client(command, &environment, format),
+        Command::Client(command) => client(*command, &environment, format),
         Command::Config { component } => config(&component, &environment, format),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,7 +5,7 @@
 mod text;
 
 use comfy_table::{Cell, Color, Table, presets};
-use sortie_master::api::{Explanation, Job, Reason, State, Task, Worker, WorkerState};
+use sortie_master::api::{Explanation, Job, Outcome, Reason, State, Task, Usage, Worker, WorkerState};
 
 use crate::talk;
 use text::{age, outcome, summary, took};
@@ -35,8 +35,8 @@ pub(crate) fn tasks(tasks: &[Task]) -> String {
             cell(summary(&task.spec)),
             cell(task.attempts.last().map_or("-", |attempt| &attempt.worker)),
             cell(age(&task.submitted_at)),
-            cell(took(task.started_at.as_deref(), task.ended_at.as_deref())),
-            cell(task.outcome.as_ref().map_or("-".to_owned(), outcome)),
+            cell(duration(task)),
+            cell(task.outcome.as_ref().map_or_else(|| again(task).unwrap_or("-".to_owned()), outcome)),
         ]
     };
     let head = ["ID", "STATE", "NAME/COMMAND", "WORKER", "SUBMITTED", "DURATION", "OUTCOME"];
@@ -82,6 +82,7 @@ pub(crate) fn task(task: &Task) -> String {
         vec![("task", cell(&task.id)), ("state", state_cell(task.state)), ("command", cell(text::command(&task.spec)))];
     facts.extend(task.spec.name.as_ref().map(|name| ("name", cell(name))));
     facts.extend(task.outcome.as_ref().map(|outcome| ("outcome", cell(end(outcome)))));
+    facts.extend(task.not_before.as_ref().map(|at| ("held back", cell(format!("until {at}, {}", text::until(at))))));
     facts.extend((!task.spec.labels.is_empty()).then(|| ("labels", cell(labels(&task.spec.labels)))));
     facts.extend(task.spec.selector.as_ref().map(|selector| ("selector", cell(selector))));
     facts.push(("submitted", cell(&task.submitted_at)));
@@ -91,17 +92,40 @@ pub(crate) fn task(task: &Task) -> String {
     if task.attempts.is_empty() { facts } else { format!("{facts}\n\n{}", attempts(task)) }
 }
 
+/// How long the last attempt took, or has taken. One that is over while its task waits for the next says nothing here.
+fn duration(task: &Task) -> String {
+    if task.state == State::Queued {
+        "-".to_owned()
+    } else {
+        took(task.started_at.as_deref(), task.ended_at.as_deref())
+    }
+}
+
+/// When a task is tried again that is held back.
+fn again(task: &Task) -> Option<String> {
+    task.not_before.as_ref().map(|at| format!("again {}", text::until(at)))
+}
+
 fn attempts(task: &Task) -> String {
     let rows = task.attempts.iter().map(|attempt| {
+        let usage = |show: fn(&Usage) -> String| cell(attempt.usage.as_ref().map_or("-".to_owned(), show));
         vec![
             cell(attempt.number.to_string()),
             cell(&attempt.worker),
             cell(&attempt.assigned_at),
             cell(took(attempt.started_at.as_deref(), attempt.ended_at.as_deref())),
+            usage(|usage| usage.cpu.clone()),
+            usage(memory),
+            usage(|usage| usage.killed.to_string()),
             cell(attempt.outcome.as_ref().map_or("-".to_owned(), outcome)),
         ]
     });
-    table(&["ATTEMPT", "WORKER", "ASSIGNED", "DURATION", "OUTCOME"], rows)
+    table(&["ATTEMPT", "WORKER", "ASSIGNED", "DURATION", "CPU", "MEMORY", "KILLED", "OUTCOME"], rows)
+}
+
+/// What takes no more than its worker does is not told from it.
+fn memory(usage: &Usage) -> String {
+    if usage.max_rss_bytes == 0 { "-".to_owned() } else { text::bytes(usage.max_rss_bytes) }
 }
 
 /// A job, whole.
@@ -124,6 +148,8 @@ pub(crate) fn explanation(why: &Explanation) -> String {
     let detail = text::harmless(&why.detail);
     match why.reason {
         Reason::Ended | Reason::Held => format!("{}: {detail}", why.id),
+        // The workers have nothing to do with it.
+        Reason::HeldBack => format!("{} is {}: {detail}", why.id, words(why.state)),
         Reason::NoWorker | Reason::NoMatch | Reason::TooSmall | Reason::Draining | Reason::Busy => format!(
             "{} is {}: {detail}\nworkers: {} connected, of these {} match, of these {} are large enough, of these {} take \
              tasks; {} tasks with the same needs go first",
@@ -141,6 +167,23 @@ pub(crate) fn explanation(why: &Explanation) -> String {
 /// How a task ended, in a line.
 pub(crate) fn task_end(id: &str, task: &Task) -> String {
     format!("{id} {}", task.outcome.as_ref().map_or_else(|| words(task.state), end))
+}
+
+/// How a task ended that was to be cancelled, and what had to be done for it, in a line.
+pub(crate) fn cancelled(id: &str, task: &Task) -> String {
+    let gone = match &task.outcome {
+        Some(Outcome::Cancelled { confirmed: true, .. }) => ", and nothing of it runs any more",
+        _ => "",
+    };
+    // An attempt that had ended before has nothing to do with it.
+    let last = task.attempts.last().filter(|attempt| attempt.outcome == task.outcome);
+    let killed = last.and_then(|attempt| attempt.usage.as_ref()).map_or(0, |usage| usage.killed);
+    let killed = match killed {
+        0 => String::new(),
+        1 => "; 1 process had to be killed".to_owned(),
+        many => format!("; {many} processes had to be killed"),
+    };
+    format!("{}{gone}{killed}", task_end(id, task))
 }
 
 /// How a job ended, in a line.
@@ -200,7 +243,7 @@ fn worker_cell(worker: &Worker) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use sortie_master::api::{Attempt, Outcome, Spec};
+    use sortie_master::api::{Attempt, Spec};
 
     use super::*;
 
@@ -217,6 +260,7 @@ mod tests {
             submitted_at: at(0),
             started_at: Some(at(1)),
             ended_at: Some(at(5)),
+            not_before: None,
             attempts: vec![Attempt {
                 number: 1,
                 worker: "w1".into(),
@@ -224,6 +268,7 @@ mod tests {
                 started_at: Some(at(1)),
                 ended_at: Some(at(5)),
                 outcome,
+                usage: Some(Usage { cpu: "1s 200ms".into(), max_rss_bytes: 3 << 20, killed: 2 }),
             }],
         }
     }
@@ -253,6 +298,42 @@ mod tests {
         for line in ["task        42.0", "outcome     ended with exit code 3", "ATTEMPT   WORKER"] {
             assert!(text.contains(line), "{text}");
         }
+    }
+
+    #[test]
+    fn an_attempt_says_what_it_used() {
+        let text = task(&ended_task());
+        assert!(text.ends_with("4s         1s 200ms   3.0 MiB   2        exit code 3"), "{text}");
+        let old = Task { attempts: vec![Attempt { usage: None, ..ended_task().attempts.remove(0) }], ..ended_task() };
+        assert!(task(&old).ends_with("4s         -     -        -        exit code 3"), "{}", task(&old));
+    }
+
+    #[test]
+    fn a_task_that_is_held_back_says_until_when() {
+        let at = "9999-01-01T00:00:00.000Z";
+        let waits =
+            Task { state: State::Queued, outcome: None, ended_at: None, not_before: Some(at.into()), ..ended_task() };
+        let listed = tasks(std::slice::from_ref(&waits));
+        let line = listed.lines().nth(1).unwrap_or_default();
+        assert!(line.contains(" -          again in ") && !line.contains("4s"), "{listed}");
+        assert!(task(&waits).contains(&format!("held back   until {at}, in ")), "{}", task(&waits));
+    }
+
+    #[test]
+    fn a_cancelled_task_says_what_was_done() {
+        let by = || "anna".to_owned();
+        let ended = |confirmed| {
+            let outcome = Some(Outcome::Cancelled { by: by(), confirmed });
+            let last = Attempt { outcome: outcome.clone(), ..ended_task().attempts.remove(0) };
+            Task { outcome, attempts: vec![last], ..ended_task() }
+        };
+        let line = "42 was cancelled by anna, and nothing of it runs any more; 2 processes had to be killed";
+        assert_eq!(cancelled("42", &ended(true)), line);
+        for attempts in [vec![], ended_task().attempts] {
+            assert!(cancelled("42", &Task { attempts, ..ended(true) }).ends_with("runs any more"));
+        }
+        assert!(cancelled("42", &ended(false)).contains("may still run there"));
+        assert!(cancelled("42", &ended_task()).starts_with("42 ended with exit code 3; 2 processes"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The services: `sortie master` and `sortie worker`.
 
+use std::path::PathBuf;
+
 use sortie_master::{Master, StartError};
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +24,16 @@ pub(crate) async fn master(args: MasterArgs, environment: &Environment) -> Resul
 /// Serves as a worker until it is stopped. A second signal drops what runs the commands, which kills them.
 pub(crate) async fn worker(args: WorkerArgs, environment: &Environment) -> Result<u8> {
     let settings = load::<WorkerSettings>(environment, args.config.as_deref(), &args)?.settings;
+    let config = sortie_worker::Config { guard: Some(this_program()?), exclusive: true, ..settings.into() };
     let signals = Signals::new()?;
     let stop = CancellationToken::new();
-    signals::obeying(signals, &stop, run_worker(settings.into(), stop.clone())).await??;
+    signals::obeying(signals, &stop, run_worker(config, stop.clone())).await??;
     Ok(0)
+}
+
+/// Where this binary is: it is the guard of its own workers too.
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|error| Failure::internal(format!("cannot tell where this program is: {error}")))
 }
 
 /// Starts a master.

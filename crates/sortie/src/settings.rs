@@ -23,6 +23,8 @@ pub(crate) use layers::load;
 
 /// Where clients look for a master that nobody told them of.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:9092";
+/// How long they try to reach it: its successor is there in less, if one machine replaces it.
+pub(crate) const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(30);
 
 /// The settings of one component; every field is one setting.
 pub(crate) trait Settings: Serialize + DeserializeOwned {
@@ -55,6 +57,12 @@ pub(crate) struct MasterSettings {
     /// How long a worker keeps its attempts alive without hearing from the master.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::span")]
     pub(crate) lease: Duration,
+    /// The most jobs that have not ended.
+    #[serde(deserialize_with = "fields::amount")]
+    pub(crate) max_jobs: usize,
+    /// The most bytes that their specs take together.
+    #[serde(deserialize_with = "fields::amount")]
+    pub(crate) max_spec_bytes: usize,
 }
 
 /// Who may use a master.
@@ -88,6 +96,18 @@ pub(crate) struct WorkerSettings {
     /// How long running commands may end by themselves when it is stopped.
     #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::duration")]
     pub(crate) stop_timeout: Duration,
+    /// Whether each command has a cgroup of its own.
+    pub(crate) cgroups: Cgroups,
+}
+
+/// Whether each command has a cgroup of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cgroups {
+    /// None has.
+    Off,
+    /// Each has, where that can be.
+    On,
 }
 
 /// What the client commands can be told.
@@ -96,6 +116,9 @@ pub(crate) struct ClientSettings {
     /// Where the master serves HTTP.
     #[serde(deserialize_with = "fields::url")]
     pub(crate) server: String,
+    /// How long a master that is away or busy is tried again.
+    #[serde(serialize_with = "humantime_serde::serialize", deserialize_with = "fields::duration")]
+    pub(crate) retry_for: Duration,
 }
 
 impl Settings for MasterSettings {
@@ -111,6 +134,8 @@ impl Settings for MasterSettings {
             auth: Auth::Loopback,
             start_timeout: config.limits.start_timeout,
             lease: config.limits.lease,
+            max_jobs: config.limits.max_jobs,
+            max_spec_bytes: config.limits.max_spec_bytes,
         }
     }
 }
@@ -130,6 +155,10 @@ impl Settings for WorkerSettings {
             slots: config.slots,
             labels: config.labels,
             stop_timeout: config.stop_timeout,
+            cgroups: match config.cgroups {
+                sortie_worker::Cgroups::Off => Cgroups::Off,
+                sortie_worker::Cgroups::On => Cgroups::On,
+            },
         }
     }
 }
@@ -140,7 +169,7 @@ impl Settings for ClientSettings {
     const OWNS_PREFIX: bool = false;
 
     fn defaults(_environment: &Environment, _given: &Dict) -> Self {
-        ClientSettings { server: DEFAULT_SERVER.to_owned() }
+        ClientSettings { server: DEFAULT_SERVER.to_owned(), retry_for: DEFAULT_RETRY_FOR }
     }
 }
 
@@ -154,7 +183,13 @@ impl From<MasterSettings> for sortie_master::Config {
                 Auth::Loopback => sortie_master::Auth::Loopback,
                 Auth::None => sortie_master::Auth::None,
             },
-            limits: Limits { start_timeout: settings.start_timeout, lease: settings.lease, ..Limits::default() },
+            limits: Limits {
+                start_timeout: settings.start_timeout,
+                lease: settings.lease,
+                max_jobs: settings.max_jobs,
+                max_spec_bytes: settings.max_spec_bytes,
+                ..Limits::default()
+            },
         }
     }
 }
@@ -168,6 +203,10 @@ impl From<WorkerSettings> for sortie_worker::Config {
             labels: settings.labels,
             data_dir: settings.data_dir,
             stop_timeout: settings.stop_timeout,
+            cgroups: match settings.cgroups {
+                Cgroups::Off => sortie_worker::Cgroups::Off,
+                Cgroups::On => sortie_worker::Cgroups::On,
+            },
             ..sortie_worker::Config::default()
         }
     }

@@ -3,10 +3,12 @@
 //!
 //! The numbers below are in every database: they are never given another meaning.
 
+use std::time::Duration;
+
 use rusqlite::Row;
 use sortie_engine::{
-    Active, Admission, Attempt, Ended, Hello, Job, JobId, Link, LostReason, Outcome, QueueOutcome, SessionId, Stage,
-    Started, StateName, Submission, Tally, TaskId, Time, Worker, WorkerId,
+    Active, Admission, Again, Attempt, Ended, Hello, Job, JobId, Link, LostReason, Outcome, QueueOutcome, SessionId,
+    Stage, Started, StateName, Submission, Tally, TaskId, Time, Tries, Usage, Worker, WorkerId,
 };
 
 use crate::error::{Fault, damaged};
@@ -18,7 +20,7 @@ pub(crate) const RUNNING: i64 = 1;
 pub(crate) const CANCELLING: i64 = 2;
 pub(crate) const UNREACHABLE: i64 = 3;
 
-// What `ended.outcome` and `unplaced.outcome` say; beside it what `number` and `text` hold.
+// What `outcome` says in `ended`, `attempts` and `unplaced`; beside it what `number` and `text` hold.
 /// Neither.
 const SUCCEEDED: i64 = 0;
 /// The exit code.
@@ -35,27 +37,33 @@ const CANCELLED: i64 = 5;
 const LOST: i64 = 6;
 /// Neither.
 const EXPIRED: i64 = 7;
+/// Neither.
+const OUT_OF_MEMORY: i64 = 8;
 
 const STARTED: [(i32, Started); 3] = [(0, Started::No), (1, Started::Yes), (2, Started::Unknown)];
 
-const LOST_REASONS: [(&str, LostReason); 3] = [
+const LOST_REASONS: [(&str, LostReason); 5] = [
     ("lease_ended", LostReason::LeaseEnded),
     ("worker_stopped", LostReason::WorkerStopped),
+    ("worker_died", LostReason::WorkerDied),
+    ("order_lost", LostReason::OrderLost),
     ("overdue", LostReason::Overdue),
 ];
 
 /// The columns of `jobs` that [`job`] reads, `x` being `specs`.
 pub(crate) const JOB: &str = "j.id, j.submitted, j.count, j.slots, j.name, j.labels, j.traceparent, x.spec, \
-    j.succeeded, j.failed, j.timed_out, j.cancelled, j.lost, j.expired, j.ended";
+    j.succeeded, j.failed, j.timed_out, j.cancelled, j.lost, j.expired, j.ended, x.key";
+/// The columns of `again` that [`again`] reads.
+pub(crate) const AGAIN: &str = "s.job, s.idx, s.attempt, s.failed, s.lost, s.not_before";
 /// The columns of `active` that [`active`] reads.
-pub(crate) const ACTIVE: &str =
-    "s.job, s.idx, s.attempt, s.worker, s.assigned, s.stage, s.started, s.requested, s.by, s.until";
-/// The columns of `ended` that [`ended`] reads.
-pub(crate) const ENDED: &str =
-    "s.job, s.idx, s.attempt, s.worker, s.assigned, s.started, s.at, s.outcome, s.number, s.text";
+pub(crate) const ACTIVE: &str = "s.job, s.idx, s.attempt, s.worker, s.incarnation, s.assigned, s.failed, s.lost, \
+    s.stage, s.started, s.requested, s.by, s.until";
+/// The columns of `ended` and `attempts` that [`ended`] reads.
+pub(crate) const ENDED: &str = "s.job, s.idx, s.attempt, s.worker, s.incarnation, s.assigned, s.started, s.at, \
+    s.outcome, s.number, s.text, s.cpu_us, s.max_rss, s.killed";
 /// The columns of `workers` that [`worker`] reads.
-pub(crate) const WORKER: &str =
-    "w.id, w.name, w.instance, w.version, w.labels, w.slots, w.draining, w.link, w.session, w.time, w.until";
+pub(crate) const WORKER: &str = "w.id, w.name, w.instance, w.version, w.labels, w.slots, w.incarnation, w.draining, \
+    w.link, w.session, w.time, w.until";
 
 /// How an outcome stands in its columns.
 #[derive(Debug)]
@@ -106,7 +114,7 @@ pub(crate) fn outcomes_of(state: StateName) -> &'static [i64] {
         | StateName::Cancelling
         | StateName::Expired => &[],
         StateName::Succeeded => &[SUCCEEDED],
-        StateName::Failed => &[EXITED, SIGNALED, COULD_NOT_START],
+        StateName::Failed => &[EXITED, SIGNALED, OUT_OF_MEMORY, COULD_NOT_START],
         StateName::TimedOut => &[TIMED_OUT],
         StateName::Cancelled => &[CANCELLED],
         StateName::Lost => &[LOST],
@@ -145,6 +153,7 @@ pub(crate) fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
         Outcome::Exited { code: 0 } => columns(SUCCEEDED, None, None),
         Outcome::Exited { code } => columns(EXITED, Some(*code), None),
         Outcome::Signaled { signal } => columns(SIGNALED, Some(*signal), None),
+        Outcome::OutOfMemory => columns(OUT_OF_MEMORY, None, None),
         Outcome::CouldNotStart { errno, detail } => columns(COULD_NOT_START, Some(*errno), Some(detail)),
         Outcome::TimedOut => columns(TIMED_OUT, None, None),
         Outcome::Cancelled { by, confirmed } => columns(CANCELLED, Some((*confirmed).into()), Some(by)),
@@ -154,6 +163,12 @@ pub(crate) fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
             columns(LOST, started.map(|(number, _)| number), reason.map(|(text, _)| text))
         }
     }
+}
+
+/// The columns `cpu_us`, `max_rss` and `killed`. The kernel counts CPU time in microseconds; a size is any 64 bits.
+pub(crate) fn usage_columns(usage: Option<Usage>) -> (Option<i64>, Option<i64>, Option<u32>) {
+    let cpu_us = |usage: Usage| i64::try_from(usage.cpu.as_micros()).unwrap_or(i64::MAX);
+    (usage.map(cpu_us), usage.map(|usage| usage.max_rss.cast_signed()), usage.map(|usage| usage.killed))
 }
 
 /// The columns `outcome` and `by` of `unplaced`.
@@ -179,7 +194,7 @@ pub(crate) fn job(row: &Row<'_>) -> Result<(Job, Tally, Option<Time>), Fault> {
     let labels = serde_json::from_str(row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?)?;
     let columns = spec::Columns { name: row.get(4)?, labels, slots: row.get(3)? };
     let spec = spec::decode(row.get_ref(7)?.as_str().map_err(rusqlite::Error::from)?, columns)?;
-    let submission = Submission { spec, count: row.get(2)?, traceparent: row.get(6)? };
+    let submission = Submission { spec, count: row.get(2)?, traceparent: row.get(6)?, key: row.get(15)? };
     let tally = Tally {
         succeeded: row.get(8)?,
         failed: row.get(9)?,
@@ -191,11 +206,19 @@ pub(crate) fn job(row: &Row<'_>) -> Result<(Job, Tally, Option<Time>), Fault> {
     Ok((Job { id: job_id(row, 0)?, submitted: time(row, 1)?, submission }, tally, optional_time(row, 14)?))
 }
 
+/// A task that waits for another attempt, from [`AGAIN`].
+pub(crate) fn again(row: &Row<'_>) -> Result<(TaskId, Again), Fault> {
+    let task = job_id(row, 0)?.task(row.get(1)?);
+    let tries = Tries { failed: row.get(3)?, lost: row.get(4)? };
+    Ok((task, Again { attempt: row.get(2)?, tries, not_before: time(row, 5)? }))
+}
+
 /// A task that a worker holds, from [`ACTIVE`].
 pub(crate) fn active(row: &Row<'_>) -> Result<(TaskId, Active), Fault> {
     let task = job_id(row, 0)?.task(row.get(1)?);
-    let (started, requested, until) = (optional_time(row, 6)?, optional_time(row, 7)?, optional_time(row, 9)?);
-    let stage = match (row.get(5)?, started, requested, row.get(8)?, until) {
+    let tries = Tries { failed: row.get(6)?, lost: row.get(7)? };
+    let (started, requested, until) = (optional_time(row, 9)?, optional_time(row, 10)?, optional_time(row, 12)?);
+    let stage = match (row.get(8)?, started, requested, row.get(11)?, until) {
         (ASSIGNED, None, None, None, None) => Stage::Assigned,
         (RUNNING, Some(started), None, None, None) => Stage::Running { started },
         (UNREACHABLE, started, None, None, Some(until)) => Stage::Unreachable { started, until },
@@ -204,15 +227,29 @@ pub(crate) fn active(row: &Row<'_>) -> Result<(TaskId, Active), Fault> {
         }
         other => return Err(damaged(format!("the stage of task {task} is {other:?}"))),
     };
-    Ok((task, Active { attempt: attempt(row)?, stage }))
+    Ok((task, Active { attempt: attempt(row)?, tries, stage }))
 }
 
-/// A task that a worker held to its end, from [`ENDED`].
+/// A task and how an attempt at it ended, from [`ENDED`].
 pub(crate) fn ended(row: &Row<'_>) -> Result<(TaskId, Ended), Fault> {
     let task = job_id(row, 0)?.task(row.get(1)?);
-    let columns = (row.get(7)?, row.get(8)?, row.get(9)?);
+    let columns = (row.get(8)?, row.get(9)?, row.get(10)?);
     let outcome = outcome(columns).ok_or_else(|| damaged(format!("task {task} has no known outcome")))?;
-    Ok((task, Ended { attempt: attempt(row)?, started: optional_time(row, 5)?, at: time(row, 6)?, outcome }))
+    let (started, at) = (optional_time(row, 6)?, time(row, 7)?);
+    Ok((task, Ended { attempt: attempt(row)?, started, at, outcome, usage: usage(row, task)? }))
+}
+
+/// What a command used, from the last columns of [`ENDED`].
+fn usage(row: &Row<'_>, task: TaskId) -> Result<Option<Usage>, Fault> {
+    let columns: (Option<i64>, Option<i64>, Option<u32>) = (row.get(11)?, row.get(12)?, row.get(13)?);
+    match columns {
+        (None, None, None) => Ok(None),
+        (Some(cpu_us), Some(max_rss), Some(killed)) => {
+            let cpu = Duration::from_micros(unsigned(cpu_us)?);
+            Ok(Some(Usage { cpu, max_rss: max_rss.cast_unsigned(), killed }))
+        }
+        other => Err(damaged(format!("what an attempt at task {task} used is {other:?}"))),
+    }
 }
 
 /// How tasks ended that waited, from the columns `outcome` and `by`.
@@ -228,14 +265,14 @@ pub(crate) fn queue_outcome(outcome: i64, by: Option<String>) -> Result<QueueOut
 pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, Fault> {
     let labels = serde_json::from_str(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?;
     let hello = Hello { name: row.get(1)?, instance: row.get(2)?, version: row.get(3)?, labels, slots: row.get(5)? };
-    let admission = match row.get(6)? {
+    let admission = match row.get(7)? {
         true => Admission::Draining,
         false => Admission::Open,
     };
-    let session: Option<i64> = row.get(8)?;
+    let session: Option<i64> = row.get(9)?;
     let session = session.map(|bits| SessionId(bits.cast_unsigned()));
-    let link: String = row.get(7)?;
-    let link = match (link.as_str(), session, time(row, 9)?, optional_time(row, 10)?) {
+    let link: String = row.get(8)?;
+    let link = match (link.as_str(), session, time(row, 10)?, optional_time(row, 11)?) {
         ("joining", Some(session), until, None) => Link::Joining { session, until },
         ("connected", Some(session), since, None) => Link::Connected { session, since },
         ("leaving", Some(session), since, None) => Link::Leaving { session, since },
@@ -243,7 +280,7 @@ pub(crate) fn worker(row: &Row<'_>) -> Result<Worker, Fault> {
         ("gone", None, since, None) => Link::Gone { since },
         other => return Err(damaged(format!("the link of worker {} is {other:?}", hello.name))),
     };
-    Ok(Worker { id: WorkerId(row.get(0)?), hello, admission, link })
+    Ok(Worker { id: WorkerId(row.get(0)?), hello, incarnation: row.get(6)?, admission, link })
 }
 
 pub(crate) fn job_id(row: &Row<'_>, column: usize) -> Result<JobId, Fault> {
@@ -254,9 +291,10 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> Result<Time, Fault> {
     unsigned(row.get(column)?).map(Time)
 }
 
-/// The attempt of a row of `active` or `ended`.
+/// The attempt of a row of [`ACTIVE`] or [`ENDED`].
 fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
-    Ok(Attempt { number: row.get(2)?, worker: WorkerId(row.get(3)?), assigned: time(row, 4)? })
+    let (number, worker, incarnation) = (row.get(2)?, WorkerId(row.get(3)?), row.get(4)?);
+    Ok(Attempt { number, worker, incarnation, assigned: time(row, 5)? })
 }
 
 fn outcome(columns: (i64, Option<i32>, Option<String>)) -> Option<Outcome> {
@@ -264,6 +302,7 @@ fn outcome(columns: (i64, Option<i32>, Option<String>)) -> Option<Outcome> {
         (SUCCEEDED, None, None) => Outcome::Exited { code: 0 },
         (EXITED, Some(code), None) => Outcome::Exited { code },
         (SIGNALED, Some(signal), None) => Outcome::Signaled { signal },
+        (OUT_OF_MEMORY, None, None) => Outcome::OutOfMemory,
         (COULD_NOT_START, Some(errno), Some(detail)) => Outcome::CouldNotStart { errno, detail },
         (TIMED_OUT, None, None) => Outcome::TimedOut,
         (CANCELLED, Some(confirmed @ 0..=1), Some(by)) => Outcome::Cancelled { by, confirmed: confirmed == 1 },

@@ -1,12 +1,16 @@
 //! A batch of records, folded to what has to be written: the last state of each thing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
 use sortie_engine::{
-    Active, AttemptId, Ended, Job, JobId, Output, QueueOutcome, Record, Tally, TaskId, Time, Worker, WorkerId,
+    Active, Again, AttemptId, Ended, Job, JobId, Output, QueueOutcome, Record, Tally, TaskId, Time, Worker, WorkerId,
 };
+
+/// The number of the attempt that a task waits for in `waiting`; for every later one it waits in `again`.
+const FIRST_ATTEMPT: u32 = 1;
 
 /// What is committed in one transaction.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +26,9 @@ pub struct Batch {
 pub(crate) struct Folded {
     /// Jobs that are new.
     pub(crate) submitted: Vec<Arc<Job>>,
-    /// What left the queue, by job, in runs as long as the order of the records allows.
+    /// What waits for its first attempt no more, by job, in runs as long as the order of the records allows.
     pub(crate) taken: BTreeMap<JobId, Vec<Range<u32>>>,
-    /// What ended in the queue.
+    /// What ended without an attempt.
     pub(crate) unplaced: Vec<Unplaced>,
     /// Tasks that are with a worker, or were.
     pub(crate) held: BTreeMap<TaskId, Held>,
@@ -34,7 +38,7 @@ pub(crate) struct Folded {
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
 }
 
-/// Tasks that ended without ever being given to a worker.
+/// Tasks that ended while they waited.
 #[derive(Debug)]
 pub(crate) struct Unplaced {
     pub(crate) job: JobId,
@@ -43,18 +47,30 @@ pub(crate) struct Unplaced {
     pub(crate) outcome: QueueOutcome,
 }
 
-/// The last that a batch says of a task that a worker was given.
+/// The way of a task that has been with a worker, through one batch.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// Whether the task was placed in this very batch, so that no earlier one wrote of it.
-    pub(crate) fresh: bool,
-    pub(crate) step: Step,
+    pub(crate) from: Origin,
+    /// The attempts that ended on the way and were followed by another one, the oldest first.
+    pub(crate) past: Vec<Ended>,
+    pub(crate) to: Place,
 }
 
+/// Where a task stood before the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Waiting,
+    Again,
+    Active,
+}
+
+/// Where a task stands after the batch.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum Place {
+    Again(Again),
     Active(Active),
     Ended(Ended),
+    Unplaced(Unplaced),
 }
 
 impl Folded {
@@ -69,12 +85,20 @@ impl Folded {
     fn add(&mut self, record: Record) {
         match record {
             Record::Submitted(job) => self.submitted.push(job),
-            Record::Placed(task, active) => {
+            Record::Placed(task, active) if active.attempt.number == FIRST_ATTEMPT => {
                 self.take(task.job, task.index..task.index + 1);
-                self.held.insert(task, Held { fresh: true, step: Step::Active(active) });
+                self.go(task, Origin::Waiting, Place::Active(active));
             }
-            Record::Moved(task, active) => self.step(task, Step::Active(active)),
-            Record::Ended(task, ended) => self.step(task, Step::Ended(ended)),
+            Record::Placed(task, active) => _ = self.go(task, Origin::Again, Place::Active(active)),
+            Record::Moved(task, active) => _ = self.go(task, Origin::Active, Place::Active(active)),
+            Record::Ended(task, ended) => _ = self.go(task, Origin::Active, Place::Ended(ended)),
+            Record::Retried(task, ended, again) => {
+                self.go(task, Origin::Active, Place::Again(again)).past.push(ended);
+            }
+            Record::GivenUp { task, at, outcome } => {
+                let unplaced = Unplaced { job: task.job, range: task.index..task.index + 1, at, outcome };
+                self.go(task, Origin::Again, Place::Unplaced(unplaced));
+            }
             Record::EndedInQueue { job, range, at, outcome } => {
                 self.take(job, range.clone());
                 self.unplaced.push(Unplaced { job, range, at, outcome });
@@ -84,7 +108,7 @@ impl Folded {
         }
     }
 
-    /// Notes that tasks left the queue; the queue gives them out in ascending order, which makes long runs.
+    /// Notes that tasks wait no more; the queue gives them out in ascending order, which makes long runs.
     fn take(&mut self, job: JobId, range: Range<u32>) {
         let runs = self.taken.entry(job).or_default();
         match runs.last_mut() {
@@ -93,9 +117,23 @@ impl Folded {
         }
     }
 
-    fn step(&mut self, task: TaskId, step: Step) {
-        let fresh = self.held.get(&task).is_some_and(|held| held.fresh);
-        self.held.insert(task, Held { fresh, step });
+    /// Notes where a task goes. Where it stood before the batch is where the batch's first record of it takes it from.
+    fn go(&mut self, task: TaskId, from: Origin, to: Place) -> &mut Held {
+        match self.held.entry(task) {
+            Entry::Occupied(held) => {
+                let held = held.into_mut();
+                held.to = to;
+                held
+            }
+            Entry::Vacant(held) => held.insert(Held { from, past: Vec::new(), to }),
+        }
+    }
+}
+
+impl Held {
+    /// Whether the task is still with the worker, in the attempt that the batch found.
+    pub(crate) fn stays(&self) -> bool {
+        self.from == Origin::Active && self.past.is_empty() && matches!(self.to, Place::Active(_))
     }
 }
 

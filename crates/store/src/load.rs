@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
-use sortie_engine::{Active, JobId, LiveJob, Ranges, Snapshot, TaskId, Worker};
+use sortie_engine::{Active, Again, JobId, LiveJob, Ranges, Snapshot, TaskId, Worker};
 
-use crate::encode::{self, ACTIVE, JOB, WORKER};
+use crate::encode::{self, ACTIVE, AGAIN, JOB, WORKER};
 use crate::error::{Fault, damaged};
 
 /// The scheduler's state as the last commit left it.
@@ -26,17 +26,18 @@ fn next_job(db: &Connection) -> Result<JobId, Fault> {
 }
 
 fn jobs(db: &Connection) -> Result<Vec<LiveJob>, Fault> {
-    let mut waiting = waiting(db)?;
+    let (mut waiting, mut again) = (waiting(db)?, again(db)?);
     let sql =
         format!("SELECT {JOB} FROM jobs j CROSS JOIN specs x WHERE j.ended IS NULL AND x.job = j.id ORDER BY j.id");
     let mut select = db.prepare(&sql)?;
     let jobs = select.query_and_then([], |row| {
         let (job, tally, _) = encode::job(row)?;
         let waiting = waiting.remove(&job.id).unwrap_or_default();
-        Ok::<_, Fault>(LiveJob { job: Arc::new(job), waiting, tally })
+        let again = again.remove(&job.id).unwrap_or_default();
+        Ok::<_, Fault>(LiveJob { job: Arc::new(job), waiting, again, tally })
     })?;
     let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
-    match waiting.into_keys().next() {
+    match waiting.into_keys().chain(again.into_keys()).next() {
         Some(job) => Err(damaged(format!("tasks of job {job} wait, and it is not live"))),
         None => Ok(jobs),
     }
@@ -57,6 +58,16 @@ fn waiting(db: &Connection) -> Result<BTreeMap<JobId, Ranges>, Fault> {
     Ok(waiting)
 }
 
+fn again(db: &Connection) -> Result<BTreeMap<JobId, BTreeMap<u32, Again>>, Fault> {
+    let mut waiting: BTreeMap<JobId, BTreeMap<u32, Again>> = BTreeMap::new();
+    let mut select = db.prepare(&format!("SELECT {AGAIN} FROM again s ORDER BY s.job, s.idx"))?;
+    for row in select.query_and_then([], encode::again)? {
+        let (task, again) = row?;
+        waiting.entry(task.job).or_default().insert(task.index, again);
+    }
+    Ok(waiting)
+}
+
 fn active(db: &Connection) -> Result<Vec<(TaskId, Active)>, Fault> {
     let mut select = db.prepare(&format!("SELECT {ACTIVE} FROM active s ORDER BY s.job, s.idx"))?;
     select.query_and_then([], encode::active)?.collect()
@@ -67,7 +78,7 @@ fn workers(db: &Connection) -> Result<Vec<Worker>, Fault> {
     select.query_and_then([], encode::worker)?.collect()
 }
 
-/// Checks that every task of a live job waits, is held by a worker, or has ended.
+/// Checks that every task of a live job waits, waits again, is held by a worker, or has ended.
 fn check(snapshot: &Snapshot) -> Result<(), Fault> {
     let mut held: BTreeMap<JobId, u64> = BTreeMap::new();
     for (task, active) in &snapshot.active {
@@ -76,12 +87,13 @@ fn check(snapshot: &Snapshot) -> Result<(), Fault> {
             return Err(damaged(format!("task {task} is held by a worker that is not known")));
         }
     }
-    for LiveJob { job, waiting, tally } in &snapshot.jobs {
+    for LiveJob { job, waiting, again, tally } in &snapshot.jobs {
         let held = held.remove(&job.id).unwrap_or_default();
-        let (waiting, ended) = (u64::from(waiting.len()), u64::from(tally.total()));
-        if waiting + held + ended != u64::from(job.submission.count) {
+        let (waiting, again, ended) = (u64::from(waiting.len()), again.len() as u64, u64::from(tally.total()));
+        if waiting + again + held + ended != u64::from(job.submission.count) {
             let (id, count) = (job.id, job.submission.count);
-            return Err(damaged(format!("job {id} of {count}: {waiting} wait, {held} are held, {ended} have ended")));
+            let waiting = format!("{waiting} wait, {again} wait again");
+            return Err(damaged(format!("job {id} of {count}: {waiting}, {held} are held, {ended} have ended")));
         }
     }
     match held.into_keys().next() {

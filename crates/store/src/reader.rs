@@ -36,7 +36,7 @@ impl Reader {
         Reader(Arc::new(Pool { path, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Mutex::default() }))
     }
 
-    /// One task.
+    /// One task, with its attempts.
     ///
     /// # Errors
     /// When the database cannot be read, as for every method here.
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     /// A page of tasks: the newest job first, within it the highest index; `after` is the last id of the page
-    /// before.
+    /// before. They come without their [attempts](TaskRow::attempts).
     ///
     /// # Errors
     /// See [`task`](Reader::task).
@@ -96,12 +96,13 @@ impl Reader {
         self.read(move |db| workers::page(db, &filter, after, limit)).await
     }
 
-    /// What a task wrote: of its newest attempt that wrote something, with that attempt's number.
+    /// What one attempt at a task wrote, with the attempt's number: the last, unless another one is asked for.
+    /// Nothing if there was no such attempt.
     ///
     /// # Errors
     /// See [`task`](Reader::task).
-    pub async fn output(&self, task: TaskId) -> Result<Option<(u32, Output)>, ReadError> {
-        self.read(move |db| outputs::newest(db, task)).await
+    pub async fn output(&self, task: TaskId, attempt: Option<u32>) -> Result<Option<(u32, Output)>, ReadError> {
+        self.read(move |db| outputs::of_task(db, task, attempt)).await
     }
 
     async fn read<T: Send + 'static>(

@@ -39,13 +39,17 @@ CREATE INDEX jobs_begun ON jobs (id)
 CREATE INDEX jobs_unsuccessful ON jobs (id) WHERE ended IS NOT NULL AND succeeded < count;
 CREATE INDEX jobs_by_name ON jobs (name) WHERE name IS NOT NULL;
 
--- The rest of what was submitted, as JSON: up to some megabytes that never change.
+-- The rest of what was submitted, the spec as JSON: up to some megabytes that never change.
 CREATE TABLE specs (
     job  INTEGER PRIMARY KEY,
+    key  TEXT,
     spec TEXT NOT NULL
 ) STRICT;
+-- Not unique: a key that has expired may be used again, and then stands for its newest job.
+CREATE INDEX specs_by_key ON specs (key) WHERE key IS NOT NULL;
 
--- Tasks that wait: the indices from `first` up to but not including `end`. Rows neither touch nor overlap.
+-- Tasks that wait for their first attempt: the indices from `first` up to but not including `end`. Rows neither
+-- touch nor overlap.
 CREATE TABLE waiting (
     job   INTEGER NOT NULL,
     first INTEGER NOT NULL,
@@ -53,62 +57,101 @@ CREATE TABLE waiting (
     PRIMARY KEY (job, first)
 ) STRICT, WITHOUT ROWID;
 
--- Tasks that ended without ever being given to a worker.
+-- Tasks that wait for another attempt: the number of the last one, and what came of those so far.
+CREATE TABLE again (
+    job        INTEGER NOT NULL,
+    idx        INTEGER NOT NULL,
+    attempt    INTEGER NOT NULL,
+    failed     INTEGER NOT NULL,
+    lost       INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    PRIMARY KEY (job, idx)
+) STRICT, WITHOUT ROWID;
+
+-- Tasks that ended while they waited, after `attempts` attempts each.
 CREATE TABLE unplaced (
-    job     INTEGER NOT NULL,
-    first   INTEGER NOT NULL,
-    end     INTEGER NOT NULL,
-    at      INTEGER NOT NULL,
-    outcome INTEGER NOT NULL,
-    by      TEXT,
+    job      INTEGER NOT NULL,
+    first    INTEGER NOT NULL,
+    end      INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    outcome  INTEGER NOT NULL,
+    by       TEXT,
     PRIMARY KEY (job, first)
 ) STRICT, WITHOUT ROWID;
 
 -- Tasks that a worker holds; never more than the fleet has slots.
 CREATE TABLE active (
-    job       INTEGER NOT NULL,
-    idx       INTEGER NOT NULL,
-    attempt   INTEGER NOT NULL,
-    worker    INTEGER NOT NULL,
-    assigned  INTEGER NOT NULL,
-    stage     INTEGER NOT NULL,
-    started   INTEGER,
-    requested INTEGER,
-    by        TEXT,
-    until     INTEGER,
+    job         INTEGER NOT NULL,
+    idx         INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    worker      INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    assigned    INTEGER NOT NULL,
+    failed      INTEGER NOT NULL,
+    lost        INTEGER NOT NULL,
+    stage       INTEGER NOT NULL,
+    started     INTEGER,
+    requested   INTEGER,
+    by          TEXT,
+    until       INTEGER,
     PRIMARY KEY (job, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX active_by_worker ON active (worker, job, idx);
 
 -- Tasks that a worker held to their end. What `number` and `text` say depends on the outcome.
 CREATE TABLE ended (
-    job      INTEGER NOT NULL,
-    idx      INTEGER NOT NULL,
-    attempt  INTEGER NOT NULL,
-    worker   INTEGER NOT NULL,
-    assigned INTEGER NOT NULL,
-    started  INTEGER,
-    at       INTEGER NOT NULL,
-    outcome  INTEGER NOT NULL,
-    number   INTEGER,
-    text     TEXT,
+    job         INTEGER NOT NULL,
+    idx         INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    worker      INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    assigned    INTEGER NOT NULL,
+    started     INTEGER,
+    at          INTEGER NOT NULL,
+    outcome     INTEGER NOT NULL,
+    number      INTEGER,
+    text        TEXT,
+    cpu_us      INTEGER,
+    max_rss     INTEGER,
+    killed      INTEGER,
     PRIMARY KEY (job, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ended_by_outcome ON ended (outcome, job, idx);
 CREATE INDEX ended_by_worker ON ended (worker, outcome, job, idx);
 
+-- Attempts that ended and were not their task's last. The columns are those of `ended`.
+CREATE TABLE attempts (
+    job         INTEGER NOT NULL,
+    idx         INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    worker      INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    assigned    INTEGER NOT NULL,
+    started     INTEGER,
+    at          INTEGER NOT NULL,
+    outcome     INTEGER NOT NULL,
+    number      INTEGER,
+    text        TEXT,
+    cpu_us      INTEGER,
+    max_rss     INTEGER,
+    killed      INTEGER,
+    PRIMARY KEY (job, idx, attempt)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE workers (
-    id       INTEGER PRIMARY KEY,
-    name     TEXT NOT NULL UNIQUE,
-    instance TEXT NOT NULL,
-    version  TEXT NOT NULL,
-    labels   TEXT NOT NULL,
-    slots    INTEGER NOT NULL,
-    draining INTEGER NOT NULL,
-    link     TEXT NOT NULL,
-    session  INTEGER,
-    time     INTEGER NOT NULL,
-    until    INTEGER
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE,
+    instance    TEXT NOT NULL,
+    version     TEXT NOT NULL,
+    labels      TEXT NOT NULL,
+    slots       INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    draining    INTEGER NOT NULL,
+    link        TEXT NOT NULL,
+    session     INTEGER,
+    time        INTEGER NOT NULL,
+    until       INTEGER
 ) STRICT;
 
 -- What attempts wrote. Rows of up to a megabyte want a rowid (https://sqlite.org/withoutrowid.html, section 4).

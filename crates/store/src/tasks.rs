@@ -9,14 +9,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 use sortie_engine::{Job, JobId, StateName, TaskId, TaskState, WorkerId};
 
-use crate::encode::{self, ACTIVE, ENDED};
+use crate::attempts::{self, AttemptRow};
+use crate::encode::{self, ACTIVE, AGAIN, ENDED};
 use crate::error::{Fault, damaged};
 use crate::filter::{MAX_PAGE, TaskFilter};
 use crate::jobs;
 use crate::query::{OfJob, Query};
+use crate::workers::{self, Names};
 
 /// One task as it stands in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +29,19 @@ pub struct TaskRow {
     pub job: Arc<Job>,
     /// Where it is.
     pub state: TaskState,
-    /// The name of the worker that was given it.
+    /// The name of the worker whose attempt its state tells of.
     pub worker: Option<String>,
+    /// How many attempts it has had beside the one that its state tells of, if it tells of one.
+    pub tried: u32,
+    /// These attempts, the oldest first. A listing leaves them out: a page of them would have no bound.
+    pub attempts: Vec<AttemptRow>,
 }
 
 /// Where tasks stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Table {
     Waiting,
+    Again,
     Unplaced,
     Active,
     Ended,
@@ -53,6 +60,15 @@ struct Run {
     job: JobId,
     range: Range<u32>,
     state: TaskState,
+    tried: u32,
+}
+
+/// A task of a run.
+#[derive(Debug)]
+struct Found {
+    id: TaskId,
+    state: TaskState,
+    tried: u32,
 }
 
 /// The place before which a page begins, exclusive. The index may be one past the highest.
@@ -77,7 +93,7 @@ pub(crate) fn page(
 ) -> Result<Vec<TaskRow>, Fault> {
     let worker = match &filter.worker {
         None => None,
-        Some(name) => match worker_id(db, name)? {
+        Some(name) => match workers::id(db, name)? {
             Some(worker) => Some(worker),
             None => return Ok(Vec::new()),
         },
@@ -94,7 +110,12 @@ pub(crate) fn one(db: &Connection, task: TaskId) -> Result<Option<TaskRow>, Faul
     let filter = TaskFilter::default();
     let before = Some((task.job, u64::from(task.index) + 1));
     let scope = Scope { first_job: Some(task.job), before, states: &[], worker: None, of_job: (&filter).into() };
-    Ok(rows(db, &scope, 1)?.pop().filter(|row| row.id == task))
+    let found = rows(db, &scope, 1)?.pop().filter(|row| row.id == task);
+    let Some(mut row) = found else { return Ok(None) };
+    if row.tried > 0 {
+        row.attempts = attempts::past(db, task, &mut Names::default())?;
+    }
+    Ok(Some(row))
 }
 
 fn rows(db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<TaskRow>, Fault> {
@@ -102,16 +123,16 @@ fn rows(db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<TaskRow>, 
     for source in scope.sources() {
         tasks.extend(source.tasks(db, scope, limit)?);
     }
-    tasks.sort_unstable_by_key(|(id, _)| Reverse(*id));
+    tasks.sort_unstable_by_key(|found| Reverse(found.id));
     tasks.truncate(limit as usize);
-    let (mut jobs, mut workers) = (BTreeMap::new(), BTreeMap::new());
-    tasks.into_iter().map(|(id, state)| row(db, id, state, &mut jobs, &mut workers)).collect()
+    let (mut jobs, mut names) = (BTreeMap::new(), Names::default());
+    tasks.into_iter().map(|found| row(db, found, &mut jobs, &mut names)).collect()
 }
 
 impl Scope<'_> {
     /// The tables that may have tasks in the states that are asked for.
     fn sources(&self) -> Vec<Source> {
-        let tables = [Table::Waiting, Table::Unplaced, Table::Active, Table::Ended];
+        let tables = [Table::Waiting, Table::Again, Table::Unplaced, Table::Active, Table::Ended];
         let tables = tables.into_iter().filter(|table| self.worker.is_none() || table.has_worker());
         tables.flat_map(|table| self.sources_in(table)).collect()
     }
@@ -126,7 +147,9 @@ impl Scope<'_> {
             _ if all => vec![Source { table, codes: None }],
             Table::Ended => codes.into_iter().map(|code| Source { table, codes: Some([code].into()) }).collect(),
             _ if codes.is_empty() => Vec::new(),
-            Table::Waiting | Table::Unplaced | Table::Active => vec![Source { table, codes: Some(codes) }],
+            Table::Waiting | Table::Again | Table::Unplaced | Table::Active => {
+                vec![Source { table, codes: Some(codes) }]
+            }
         }
     }
 
@@ -147,7 +170,8 @@ impl Table {
     fn columns(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Table::Waiting => ("waiting", "s.first", "s.job, s.first, s.end"),
-            Table::Unplaced => ("unplaced", "s.first", "s.job, s.first, s.end, s.at, s.outcome, s.by"),
+            Table::Again => ("again", "s.idx", AGAIN),
+            Table::Unplaced => ("unplaced", "s.first", "s.job, s.first, s.end, s.attempts, s.at, s.outcome, s.by"),
             Table::Active => ("active", "s.idx", ACTIVE),
             Table::Ended => ("ended", "s.idx", ENDED),
         }
@@ -161,7 +185,7 @@ impl Table {
     /// waits is in one state, which needs no column.
     fn codes(self, state: StateName) -> Vec<i64> {
         match self {
-            Table::Waiting => (state == StateName::Queued).then_some(0).into_iter().collect(),
+            Table::Waiting | Table::Again => (state == StateName::Queued).then_some(0).into_iter().collect(),
             Table::Unplaced => encode::queue_outcome_of(state).into_iter().collect(),
             Table::Active => encode::stage_of(state).into_iter().collect(),
             Table::Ended => encode::outcomes_of(state).to_vec(),
@@ -169,31 +193,45 @@ impl Table {
     }
 
     fn run(self, row: &Row<'_>) -> Result<Run, Fault> {
-        let (task, state) = match self {
-            Table::Waiting => {
-                return Ok(Run {
-                    job: encode::job_id(row, 0)?,
-                    range: row.get(1)?..row.get(2)?,
-                    state: TaskState::Queued,
-                });
-            }
+        match self {
+            Table::Waiting => ranged(row, TaskState::Queued, 0),
             Table::Unplaced => {
-                let outcome = encode::queue_outcome(row.get(4)?, row.get(5)?)?;
-                let state = TaskState::EndedInQueue { at: encode::time(row, 3)?, outcome };
-                return Ok(Run { job: encode::job_id(row, 0)?, range: row.get(1)?..row.get(2)?, state });
+                let outcome = encode::queue_outcome(row.get(5)?, row.get(6)?)?;
+                ranged(row, TaskState::EndedInQueue { at: encode::time(row, 4)?, outcome }, row.get(3)?)
             }
-            Table::Active => encode::active(row).map(|(task, active)| (task, TaskState::Active(active)))?,
-            Table::Ended => encode::ended(row).map(|(task, ended)| (task, TaskState::Ended(ended)))?,
-        };
-        Ok(Run { job: task.job, range: task.index..task.index + 1, state })
+            Table::Again => {
+                let (task, again) = encode::again(row)?;
+                Ok(single(task, again.attempt, TaskState::Again(again)))
+            }
+            Table::Active => {
+                let (task, active) = encode::active(row)?;
+                Ok(single(task, active.attempt.number.saturating_sub(1), TaskState::Active(active)))
+            }
+            Table::Ended => {
+                let (task, ended) = encode::ended(row)?;
+                Ok(single(task, ended.attempt.number.saturating_sub(1), TaskState::Ended(ended)))
+            }
+        }
     }
 }
 
+/// A run whose row begins with its job, its first index and its end.
+fn ranged(row: &Row<'_>, state: TaskState, tried: u32) -> Result<Run, Fault> {
+    Ok(Run { job: encode::job_id(row, 0)?, range: row.get(1)?..row.get(2)?, state, tried })
+}
+
+/// A run of one task.
+fn single(task: TaskId, tried: u32, state: TaskState) -> Run {
+    Run { job: task.job, range: task.index..task.index + 1, state, tried }
+}
+
 impl Source {
-    fn tasks(&self, db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<(TaskId, TaskState)>, Fault> {
+    fn tasks(&self, db: &Connection, scope: &Scope<'_>, limit: u32) -> Result<Vec<Found>, Fault> {
         let (query, select, order) = self.query(scope);
         let runs = query.rows(db, &select, &order, limit, |row| self.table.run(row))?;
-        let tasks = runs.into_iter().flat_map(|run| scope.tasks(&run).map(move |task| (task, run.state.clone())));
+        let tasks = runs
+            .into_iter()
+            .flat_map(|run| scope.tasks(&run).map(move |id| Found { id, state: run.state.clone(), tried: run.tried }));
         Ok(tasks.take(limit as usize).collect())
     }
 
@@ -235,7 +273,7 @@ impl Source {
             (Table::Active, Some(_), _) => "INDEXED BY active_by_worker",
             (Table::Ended, Some(_), _) => "INDEXED BY ended_by_worker",
             (Table::Ended, None, Some(_)) => "INDEXED BY ended_by_outcome",
-            (Table::Waiting | Table::Unplaced | Table::Active | Table::Ended, _, _) => "",
+            (Table::Waiting | Table::Again | Table::Unplaced | Table::Active | Table::Ended, _, _) => "",
         }
     }
 
@@ -243,7 +281,7 @@ impl Source {
         let Some(codes) = &self.codes else { return };
         let values = codes.iter().map(|code| Value::from(*code));
         match self.table {
-            Table::Waiting => {}
+            Table::Waiting | Table::Again => {}
             Table::Active => query.one_of("s.stage", values),
             Table::Unplaced | Table::Ended => query.one_of("s.outcome", values),
         }
@@ -266,11 +304,11 @@ fn after_cursor(query: &mut Query, by_job: bool, key: &str, (job, index): Cursor
 /// A task with its job and its worker's name, each read once for a page.
 fn row(
     db: &Connection,
-    id: TaskId,
-    state: TaskState,
+    found: Found,
     jobs: &mut BTreeMap<JobId, Arc<Job>>,
-    workers: &mut BTreeMap<WorkerId, String>,
+    names: &mut Names,
 ) -> Result<TaskRow, Fault> {
+    let Found { id, state, tried } = found;
     let job = match jobs.get(&id.job) {
         Some(job) => job.clone(),
         None => {
@@ -279,28 +317,12 @@ fn row(
         }
     };
     let worker = match &state {
-        TaskState::Queued | TaskState::EndedInQueue { .. } => None,
+        TaskState::Queued | TaskState::Again(_) | TaskState::EndedInQueue { .. } => None,
         TaskState::Active(active) => Some(active.attempt.worker),
         TaskState::Ended(ended) => Some(ended.attempt.worker),
     };
-    let worker = worker.map(|worker| worker_name(db, worker, workers)).transpose()?;
-    Ok(TaskRow { id, job, state, worker })
-}
-
-fn worker_name(db: &Connection, id: WorkerId, known: &mut BTreeMap<WorkerId, String>) -> Result<String, Fault> {
-    if let Some(name) = known.get(&id) {
-        return Ok(name.clone());
-    }
-    let mut select = db.prepare_cached("SELECT name FROM workers WHERE id = ?")?;
-    let name: Option<String> = select.query_row([id.0], |row| row.get(0)).optional()?;
-    let name = name.ok_or_else(|| damaged(format!("worker {id} is not known")))?;
-    known.insert(id, name.clone());
-    Ok(name)
-}
-
-fn worker_id(db: &Connection, name: &str) -> Result<Option<WorkerId>, Fault> {
-    let mut select = db.prepare_cached("SELECT id FROM workers WHERE name = ?")?;
-    Ok(select.query_row([name], |row| row.get(0).map(WorkerId)).optional()?)
+    let worker = worker.map(|worker| names.of(db, worker)).transpose()?;
+    Ok(TaskRow { id, job, state, worker, tried, attempts: Vec::new() })
 }
 
 #[cfg(test)]

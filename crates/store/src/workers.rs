@@ -1,10 +1,12 @@
-//! Listing workers, and how much each holds.
+//! Listing workers, and how much each holds; and their names.
+
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
-use sortie_engine::Worker;
+use sortie_engine::{Worker, WorkerId};
 
 use crate::encode::{self, WORKER};
-use crate::error::Fault;
+use crate::error::{Fault, damaged};
 use crate::filter::{MAX_PAGE, WorkerFilter};
 use crate::query::Query;
 
@@ -18,6 +20,10 @@ pub struct WorkerRow {
     /// How many slots they take.
     pub used: u32,
 }
+
+/// The names of workers, each read once.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<WorkerId, String>);
 
 /// The workers after `after` that the filter lets through, by name.
 pub(crate) fn page(
@@ -44,6 +50,26 @@ pub(crate) fn one(db: &Connection, name: &str) -> Result<Option<WorkerRow>, Faul
     let mut select = db.prepare_cached(&format!("SELECT {WORKER} FROM workers w WHERE w.name = ?"))?;
     let worker = select.query_row([name], |row| Ok(encode::worker(row))).optional()?.transpose()?;
     worker.map(|worker| row(db, worker)).transpose()
+}
+
+/// The worker of this name.
+pub(crate) fn id(db: &Connection, name: &str) -> Result<Option<WorkerId>, Fault> {
+    let mut select = db.prepare_cached("SELECT id FROM workers WHERE name = ?")?;
+    Ok(select.query_row([name], |row| row.get(0).map(WorkerId)).optional()?)
+}
+
+impl Names {
+    /// The name of a worker that was given a task.
+    pub(crate) fn of(&mut self, db: &Connection, id: WorkerId) -> Result<String, Fault> {
+        if let Some(name) = self.0.get(&id) {
+            return Ok(name.clone());
+        }
+        let mut select = db.prepare_cached("SELECT name FROM workers WHERE id = ?")?;
+        let name: Option<String> = select.query_row([id.0], |row| row.get(0)).optional()?;
+        let name = name.ok_or_else(|| damaged(format!("worker {id} is not known")))?;
+        self.0.insert(id, name.clone());
+        Ok(name)
+    }
 }
 
 fn row(db: &Connection, worker: Worker) -> Result<WorkerRow, Fault> {

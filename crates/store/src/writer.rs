@@ -1,12 +1,16 @@
 //! The one thread that writes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use sortie_engine::{Job, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::commit;
 use crate::error::{CommitError, Fault, OpenError};
 use crate::fold::Batch;
+use crate::keys;
 use crate::open::Owned;
 
 /// How many batches may wait for the thread; the driver waits for each, so there is hardly ever one.
@@ -25,6 +29,7 @@ pub struct Writer {
 #[derive(Debug)]
 enum Request {
     Commit(Batch, oneshot::Sender<Result<(), CommitError>>),
+    Known(Vec<String>, Time, oneshot::Sender<Result<BTreeMap<String, Arc<Job>>, CommitError>>),
     Close(oneshot::Sender<Result<(), CommitError>>),
 }
 
@@ -45,7 +50,22 @@ impl Writer {
     /// # Errors
     /// When it could not be written. Nothing of it is visible then, and no later batch is taken.
     pub async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        self.ask(|answer| Request::Commit(batch, answer)).await
+        self.ask(|answer| Request::Commit(batch, answer)).await?
+    }
+
+    /// The jobs that were submitted under these keys in the last [`KEY_LIFETIME`](crate::KEY_LIFETIME) and are
+    /// committed, by their keys. Asking for none costs nothing.
+    ///
+    /// It is asked here and not of the [`Reader`](crate::Reader) because the driver waits for it: it must not stand
+    /// in line behind what clients read, and this connection has what it wrote last in its cache.
+    ///
+    /// # Errors
+    /// When the database cannot be read: no batch can be written then either.
+    pub async fn known(&self, keys: Vec<String>, now: Time) -> Result<BTreeMap<String, Arc<Job>>, CommitError> {
+        match keys.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => self.ask(|answer| Request::Known(keys, now, answer)).await?,
+        }
     }
 
     /// Takes the write-ahead log into the database, ends the thread and frees the directory.
@@ -53,16 +73,13 @@ impl Writer {
     /// # Errors
     /// When the log could not be taken in; nothing is lost, the next opening does it.
     pub async fn close(self) -> Result<(), CommitError> {
-        self.ask(Request::Close).await
+        self.ask(Request::Close).await?
     }
 
-    async fn ask(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<(), CommitError>>) -> Request,
-    ) -> Result<(), CommitError> {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CommitError> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| CommitError::Closed)?;
-        answered.await.map_err(|_| CommitError::Closed)?
+        answered.await.map_err(|_| CommitError::Closed)
     }
 }
 
@@ -87,6 +104,9 @@ fn serve(mut owned: Owned, mut queue: mpsc::Receiver<Request>) {
                     failed = true;
                 }
                 _ = answer.send(result);
+            }
+            Request::Known(keys, now, answer) => {
+                _ = answer.send(keys::known(&mut owned.db, keys, now).map_err(CommitError::from));
             }
             Request::Close(answer) => {
                 let result = close(owned).map_err(CommitError::from);

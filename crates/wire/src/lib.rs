@@ -1,10 +1,11 @@
 //! The protocol between the master, its workers and its clients.
 //!
 //! [`pb`] is the generated code. [`node`] and [`task`] translate it from and to the engine's words, one conversion a
-//! message: what comes in is checked here, so that nothing behind this crate meets a message that does not fit.
-//! [`trace`] carries the trace context along.
+//! message. What a client asks for, over gRPC or HTTP, is a [`draft`] first. What comes in is checked here, so that
+//! nothing behind this crate meets what does not fit. [`trace`] carries the trace context along.
 
 pub mod node;
+pub mod draft;
 pub mod task;
 pub mod trace;
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use sortie_engine::{AttemptId, Captured, Command, End, Held, Hello, JobId, Order, Output, Report, TaskSpec, Time};
-use sortie_engine::{MAX_CAPTURED_BYTES, MAX_SLOTS, check_labels};
+use sortie_engine::{
+    AttemptId, Captured, Command, End, Held, Hello, JobId, Order, Output, Report, TaskSpec, Time, Usage,
+};
+use sortie_engine::{MAX_CAPTURED_BYTES, check_labels};
 
+use crate::draft::MAX_SLOTS;
 use crate::pb;
 use crate::{Malformed, PROTOCOL, duration_to_pb};
 
@@ -63,7 +66,7 @@ pub struct StartOrder {
 
 /// Puts a worker's introduction into words of the wire.
 #[must_use]
-pub fn hello_to_pb(hello: Hello, held: impl IntoIterator<Item = Held>) -> pb::ReportStatusRequest {
+pub fn hello_to_pb(hello: Hello, introduction: u64, held: impl IntoIterator<Item = Held>) -> pb::ReportStatusRequest {
     let held = held.into_iter().map(|held| pb::HeldAttempt {
         attempt: Some(attempt_to_pb(held.attempt)),
         slots: held.slots,
@@ -77,14 +80,26 @@ pub fn hello_to_pb(hello: Hello, held: impl IntoIterator<Item = Held>) -> pb::Re
         labels: hello.labels,
         slots: hello.slots,
         held: held.collect(),
+        introduction,
     }
+}
+
+/// What a worker introduces itself with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// What it says about itself.
+    pub hello: Hello,
+    /// How many times this process has introduced itself, with this one.
+    pub number: u64,
+    /// The attempts that it holds, and those whose end the master has not acknowledged.
+    pub held: Vec<Held>,
 }
 
 /// Checks a worker's introduction.
 ///
 /// # Errors
 /// What cannot be in it, in a sentence.
-pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<(Hello, Vec<Held>), String> {
+pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<Introduction, String> {
     let named = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if request.name.is_empty() || request.name.len() > MAX_NAME_BYTES || !request.name.bytes().all(named) {
         return Err(format!("a worker's name has 1 to {MAX_NAME_BYTES} letters, digits, dots, dashes and underscores"));
@@ -104,7 +119,7 @@ pub fn hello_from_pb(request: pb::ReportStatusRequest) -> Result<(Hello, Vec<Hel
         labels: request.labels,
         slots: request.slots,
     };
-    Ok((hello, held.map_err(|error| error.to_string())?))
+    Ok(Introduction { hello, number: request.introduction, held: held.map_err(|error| error.to_string())? })
 }
 
 fn held_from_pb(held: pb::HeldAttempt) -> Result<Held, Malformed> {
@@ -161,11 +176,12 @@ fn duration_from_pb(given: Option<prost_types::Duration>, lacking: &'static str)
 pub fn report_to_pb(report: Report, output: Output) -> pb::Report {
     let report = match report {
         Report::Started(attempt) => pb::report::Report::Started(pb::Started { attempt: Some(attempt_to_pb(attempt)) }),
-        Report::Ended(attempt, end) => pb::report::Report::Ended(pb::Ended {
+        Report::Ended(attempt, end, usage) => pb::report::Report::Ended(pb::Ended {
             attempt: Some(attempt_to_pb(attempt)),
             end: Some(end_to_pb(end)),
             stdout: Some(captured_to_pb(output.stdout)),
             stderr: Some(captured_to_pb(output.stderr)),
+            usage: usage.map(usage_to_pb),
         }),
         Report::Leaving => pb::report::Report::Leaving(pb::Leaving {}),
         Report::Heartbeat { sent } => pb::report::Report::Heartbeat(pb::Heartbeat { sent_ms: sent.0 }),
@@ -195,7 +211,8 @@ pub fn upward_from_pb(message: pb::Report) -> Result<Upward, Malformed> {
             let attempt = attempt_from_pb(ended.attempt)?;
             let end = end_from_pb(ended.end.ok_or(Malformed("an ended report lacks its end"))?)?;
             let output = Output { stdout: captured_from_pb(ended.stdout), stderr: captured_from_pb(ended.stderr) };
-            Ok(Upward::Report(Report::Ended(attempt, end), Some(output)))
+            let usage = ended.usage.map(usage_from_pb).transpose()?;
+            Ok(Upward::Report(Report::Ended(attempt, end, usage), Some(output)))
         }
     }
 }
@@ -281,11 +298,13 @@ fn end_to_pb(end: End) -> pb::ended::End {
     match end {
         End::Exited(code) => pb::ended::End::Exited(code),
         End::Signaled(signal) => pb::ended::End::Signaled(signal),
+        End::OutOfMemory => pb::ended::End::OutOfMemory(pb::OutOfMemory {}),
         End::CouldNotStart { errno, detail } => pb::ended::End::CouldNotStart(pb::CouldNotStart { errno, detail }),
         End::TimedOut => stopped(pb::StopCause::Timeout),
         End::Stopped => stopped(pb::StopCause::Order),
         End::WorkerStopped => stopped(pb::StopCause::Worker),
         End::LeaseEnded => stopped(pb::StopCause::Lease),
+        End::Abandoned => stopped(pb::StopCause::Abandoned),
         End::Refused => stopped(pb::StopCause::Refused),
     }
 }
@@ -294,16 +313,27 @@ fn end_from_pb(end: pb::ended::End) -> Result<End, Malformed> {
     Ok(match end {
         pb::ended::End::Exited(code) => End::Exited(code),
         pb::ended::End::Signaled(signal) => End::Signaled(signal),
+        pb::ended::End::OutOfMemory(pb::OutOfMemory {}) => End::OutOfMemory,
         pb::ended::End::CouldNotStart(failure) => End::CouldNotStart { errno: failure.errno, detail: failure.detail },
         pb::ended::End::Stopped(cause) => match pb::StopCause::try_from(cause) {
             Ok(pb::StopCause::Timeout) => End::TimedOut,
             Ok(pb::StopCause::Order) => End::Stopped,
             Ok(pb::StopCause::Worker) => End::WorkerStopped,
             Ok(pb::StopCause::Lease) => End::LeaseEnded,
+            Ok(pb::StopCause::Abandoned) => End::Abandoned,
             Ok(pb::StopCause::Refused) => End::Refused,
             Ok(pb::StopCause::Unspecified) | Err(_) => return Err(Malformed("an end has an unknown cause")),
         },
     })
+}
+
+pub(crate) fn usage_to_pb(usage: Usage) -> pb::Usage {
+    pb::Usage { cpu: Some(duration_to_pb(usage.cpu)), max_rss_bytes: usage.max_rss, killed: usage.killed }
+}
+
+fn usage_from_pb(usage: pb::Usage) -> Result<Usage, Malformed> {
+    let cpu = duration_from_pb(usage.cpu, "a usage lacks its CPU time")?;
+    Ok(Usage { cpu, max_rss: usage.max_rss_bytes, killed: usage.killed })
 }
 
 fn captured_to_pb(captured: Captured) -> pb::Captured {

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use sortie_engine::{
-    Captured, Command, Counts, Draft, FieldError, Job, LostReason, Outcome, QueueOutcome, Started, StateName, TaskId,
-    TaskSpec, TaskState, Time,
+    Attempt, Captured, Command, Counts, Ended, Job, LostReason, OnLost, Outcome, QueueOutcome, Retry, Started,
+    StateName, TaskId, TaskSpec, TaskState, Time,
 };
 
+use crate::draft::{Draft, FieldError, RetryDraft};
+use crate::node::usage_to_pb;
 use crate::pb;
 use crate::{Malformed, duration_to_pb};
 
-/// Reads a spec as the client wrote it; the engine checks it.
+/// Reads a spec as the client wrote it; [`Draft::check`] checks it.
 ///
 /// # Errors
 /// When a duration is negative or out of range.
@@ -33,6 +35,9 @@ pub fn draft_from_pb(spec: pb::TaskSpec) -> Result<Draft, FieldError> {
         timeout: duration_from_pb("/timeout", spec.timeout)?,
         kill_grace: duration_from_pb("/kill_grace", spec.kill_grace)?,
         queue_timeout: duration_from_pb("/queue_timeout", spec.queue_timeout)?,
+        retry: retry_from_pb(spec.retry.unwrap_or_default())?,
+        on_lost: on_lost_from_pb(spec.on_lost)?,
+        max_lost: spec.max_lost,
         priority: spec.priority,
         slots: spec.slots,
         selector: spec.selector,
@@ -40,12 +45,38 @@ pub fn draft_from_pb(spec: pb::TaskSpec) -> Result<Draft, FieldError> {
     })
 }
 
-/// Puts a task into words of the wire; `worker` is the name of the one that holds or held it.
+fn retry_from_pb(retry: pb::Retry) -> Result<RetryDraft, FieldError> {
+    Ok(RetryDraft {
+        count: retry.count,
+        backoff: duration_from_pb("/retry/backoff", retry.backoff)?,
+        max_backoff: duration_from_pb("/retry/max_backoff", retry.max_backoff)?,
+        exit_codes: retry.exit_codes.into_iter().collect(),
+    })
+}
+
+fn on_lost_from_pb(on_lost: i32) -> Result<Option<OnLost>, FieldError> {
+    match pb::OnLost::try_from(on_lost) {
+        Ok(pb::OnLost::Unspecified) => Ok(None),
+        Ok(pb::OnLost::Retry) => Ok(Some(OnLost::Retry)),
+        Ok(pb::OnLost::Fail) => Ok(Some(OnLost::Fail)),
+        Err(_) => Err(FieldError::new("/on_lost", "is none that this master knows; give retry or fail")),
+    }
+}
+
+/// Puts a task into words of the wire; `past` are its attempts before the last, with the names of their workers, and
+/// `worker` is the name of the one that holds or held the last.
 #[must_use]
-pub fn task_to_pb(id: TaskId, job: &Job, state: &TaskState, worker: Option<&str>) -> pb::Task {
-    let attempt = attempt_to_pb(state, worker.unwrap_or_default());
+pub fn task_to_pb<'a>(
+    id: TaskId,
+    job: &Job,
+    state: &TaskState,
+    past: impl IntoIterator<Item = (&'a Ended, &'a str)>,
+    worker: Option<&str>,
+) -> pb::Task {
+    let past = past.into_iter().map(|(ended, worker)| ended_to_pb(ended, worker));
+    let attempts: Vec<_> = past.chain(attempt_to_pb(state, worker.unwrap_or_default())).collect();
     let (ended_at, outcome) = match state {
-        TaskState::Queued | TaskState::Active(_) => (None, None),
+        TaskState::Queued | TaskState::Again(_) | TaskState::Active(_) => (None, None),
         TaskState::Ended(ended) => (Some(ended.at), Some(outcome_to_pb(&ended.outcome))),
         TaskState::EndedInQueue { at, outcome } => (Some(*at), Some(queue_outcome_to_pb(outcome))),
     };
@@ -57,9 +88,10 @@ pub fn task_to_pb(id: TaskId, job: &Job, state: &TaskState, worker: Option<&str>
         outcome,
         spec: Some(spec_to_pb(job.spec())),
         submitted_at: Some(time_to_pb(job.submitted)),
-        started_at: attempt.as_ref().and_then(|attempt| attempt.started_at),
+        started_at: attempts.last().and_then(|attempt| attempt.started_at),
         ended_at: ended_at.map(time_to_pb),
-        attempts: attempt.into_iter().collect(),
+        attempts,
+        not_before: not_before(state).map(time_to_pb),
     }
 }
 
@@ -138,6 +170,9 @@ fn spec_to_pb(spec: &TaskSpec) -> pb::TaskSpec {
         timeout: Some(duration_to_pb(spec.timeout)),
         kill_grace: Some(duration_to_pb(spec.kill_grace)),
         queue_timeout: Some(duration_to_pb(spec.queue_timeout)),
+        retry: Some(retry_to_pb(&spec.retry)),
+        on_lost: on_lost_to_pb(spec.on_lost).into(),
+        max_lost: Some(spec.max_lost),
         priority: Some(spec.priority),
         slots: Some(spec.needs.slots),
         selector: Some(spec.needs.selector.to_string()),
@@ -146,25 +181,63 @@ fn spec_to_pb(spec: &TaskSpec) -> pb::TaskSpec {
 }
 
 fn attempt_to_pb(state: &TaskState, worker: &str) -> Option<pb::TaskAttempt> {
-    let (attempt, started, ended) = match state {
-        TaskState::Queued | TaskState::EndedInQueue { .. } => return None,
-        TaskState::Active(active) => (&active.attempt, active.started(), None),
-        TaskState::Ended(ended) => (&ended.attempt, ended.started, Some(ended)),
-    };
-    Some(pb::TaskAttempt {
+    match state {
+        TaskState::Queued | TaskState::Again(_) | TaskState::EndedInQueue { .. } => None,
+        TaskState::Active(active) => Some(begun_to_pb(&active.attempt, active.started(), worker)),
+        TaskState::Ended(ended) => Some(ended_to_pb(ended, worker)),
+    }
+}
+
+fn begun_to_pb(attempt: &Attempt, started: Option<Time>, worker: &str) -> pb::TaskAttempt {
+    pb::TaskAttempt {
         number: attempt.number,
         worker: worker.to_owned(),
         assigned_at: Some(time_to_pb(attempt.assigned)),
         started_at: started.map(time_to_pb),
-        ended_at: ended.map(|ended| time_to_pb(ended.at)),
-        outcome: ended.map(|ended| outcome_to_pb(&ended.outcome)),
-    })
+        ended_at: None,
+        outcome: None,
+        usage: None,
+    }
+}
+
+fn ended_to_pb(ended: &Ended, worker: &str) -> pb::TaskAttempt {
+    pb::TaskAttempt {
+        ended_at: Some(time_to_pb(ended.at)),
+        outcome: Some(outcome_to_pb(&ended.outcome)),
+        usage: ended.usage.map(usage_to_pb),
+        ..begun_to_pb(&ended.attempt, ended.started, worker)
+    }
+}
+
+/// Until when a task is held back.
+fn not_before(state: &TaskState) -> Option<Time> {
+    match state {
+        TaskState::Again(again) => Some(again.not_before),
+        TaskState::Queued | TaskState::Active(_) | TaskState::Ended(_) | TaskState::EndedInQueue { .. } => None,
+    }
+}
+
+fn retry_to_pb(retry: &Retry) -> pb::Retry {
+    pb::Retry {
+        count: Some(retry.count),
+        backoff: Some(duration_to_pb(retry.backoff)),
+        max_backoff: Some(duration_to_pb(retry.max_backoff)),
+        exit_codes: retry.exit_codes.iter().copied().collect(),
+    }
+}
+
+fn on_lost_to_pb(on_lost: OnLost) -> pb::OnLost {
+    match on_lost {
+        OnLost::Retry => pb::OnLost::Retry,
+        OnLost::Fail => pb::OnLost::Fail,
+    }
 }
 
 fn outcome_to_pb(outcome: &Outcome) -> pb::Outcome {
     let outcome = match outcome {
         Outcome::Exited { code } => pb::outcome::Outcome::Exited(*code),
         Outcome::Signaled { signal } => pb::outcome::Outcome::Signaled(*signal),
+        Outcome::OutOfMemory => pb::outcome::Outcome::OutOfMemory(pb::OutOfMemory {}),
         Outcome::CouldNotStart { errno, detail } => {
             pb::outcome::Outcome::CouldNotStart(pb::CouldNotStart { errno: *errno, detail: detail.clone() })
         }
@@ -202,6 +275,8 @@ fn reason_to_pb(reason: LostReason) -> pb::LostReason {
     match reason {
         LostReason::LeaseEnded => pb::LostReason::LeaseEnded,
         LostReason::WorkerStopped => pb::LostReason::WorkerStopped,
+        LostReason::WorkerDied => pb::LostReason::WorkerDied,
+        LostReason::OrderLost => pb::LostReason::OrderLost,
         LostReason::Overdue => pb::LostReason::Overdue,
     }
 }

@@ -12,6 +12,7 @@ use tracing::{Span, field};
 use crate::clock::Clock;
 use crate::executor::{Executor, Step};
 use crate::outbox::Outbox;
+use crate::spawn::SpawnError;
 
 /// How long a worker that leaves and runs nothing any more waits for the master to take up the next thing that it says.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +53,7 @@ enum Cargo {
 
 impl Driver {
     /// A driver for so many slots; `worker` is the name that telemetry shows.
-    pub(crate) fn new(slots: u32, executor: Executor, worker: &str, stop_timeout: Duration) -> Self {
+    pub(crate) fn new(slots: u32, executor: Executor, outbox: Outbox, worker: &str, stop_timeout: Duration) -> Self {
         Driver {
             slots: Slots::new(slots),
             clock: Clock::new(),
@@ -61,7 +62,7 @@ impl Driver {
             stop_timeout,
             mode: Mode::Serving,
             spans: BTreeMap::new(),
-            outbox: Outbox::default(),
+            outbox,
         }
     }
 
@@ -200,11 +201,12 @@ impl Driver {
     fn on_step(&mut self, attempt: AttemptId, step: Step) {
         match step {
             Step::Spawned => self.act(Event::Spawned(attempt), Cargo::Nothing),
+            Step::Withheld => self.act(Event::Withheld(attempt), Cargo::Nothing),
             Step::Failed(error) => {
                 let event = Event::SpawnFailed { attempt, errno: error.errno, detail: error.detail };
                 self.act(event, Cargo::Nothing);
             }
-            Step::Ended(exit, output) => self.act(Event::Exited(attempt, exit), Cargo::Output(output)),
+            Step::Ended(exit, usage, output) => self.act(Event::Exited(attempt, exit, usage), Cargo::Output(output)),
         }
     }
 
@@ -222,13 +224,19 @@ impl Driver {
                 Cargo::Order(order) => self.spawn(*order),
                 Cargo::Nothing | Cargo::Output(_) => {}
             },
+            Action::Withhold(attempt) => self.executor.withhold(attempt),
             Action::Terminate(attempt) => self.executor.signal(attempt, Signal::TERM),
             Action::Kill(attempt) => self.executor.signal(attempt, Signal::KILL),
             Action::Report(report) => self.report(report, cargo),
         }
     }
 
+    /// Nothing is started that a later process would not know of.
     fn spawn(&mut self, order: StartOrder) {
+        if let Err(error) = self.outbox.begin(order.attempt) {
+            let failed = SpawnError::new(&error, format!("the worker's journal cannot be written: {error}"));
+            return self.on_step(order.attempt, Step::Failed(failed));
+        }
         let AttemptId { task, number } = order.attempt;
         let outcome = field::Empty;
         let span = tracing::info_span!("attempt", task.id = %task, attempt = number, worker = self.worker, outcome);
@@ -247,7 +255,7 @@ impl Driver {
                 Output::default()
             }
         };
-        if let Report::Ended(attempt, end) = &report {
+        if let Report::Ended(attempt, end, _) = &report {
             self.progress();
             if let Some(span) = self.spans.remove(attempt) {
                 span.record("outcome", outcome(end));
@@ -268,6 +276,67 @@ fn outcome(end: &End) -> &'static str {
         End::Stopped => "stopped",
         End::WorkerStopped => "worker_stopped",
         End::LeaseEnded => "lease_ended",
+        End::OutOfMemory => "out_of_memory",
+        End::Abandoned => "abandoned",
         End::Refused => "refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_engine::{Command, JobId};
+    use sortie_wire::node::{Upward, upward_from_pb};
+
+    use crate::Cgroups;
+    use crate::children::Children;
+    use crate::journal::Journal;
+    use crate::memory::Memory;
+    use crate::spawn::Site;
+    use crate::usage::Meter;
+
+    use super::*;
+
+    async fn driver(dir: &std::path::Path, journal: Journal) -> Driver {
+        let (workspace, _lock) = crate::workspace::open(dir).await.expect("a workspace");
+        workspace.clear().expect("a directory");
+        let site = Site {
+            cgroups: crate::cgroups(Cgroups::Off, &workspace),
+            workspace,
+            worker: "alpha".to_owned(),
+            children: Children::new(false),
+            memory: Memory::own(),
+            meter: Meter::default(),
+        };
+        let outbox = Outbox::new(journal, std::collections::BTreeMap::new());
+        Driver::new(1, Executor::new(site), outbox, "alpha", Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_down_is_not_started_and_is_told_all_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut driver = driver(dir.path(), Journal::full(dir.path())).await;
+        driver.on_renewed(driver.clock().now(), Duration::from_secs(60));
+        let fact = dir.path().join("fact");
+        let attempt = JobId(42).task(17).attempt(2);
+        driver.on_order(Downward::Start(Box::new(StartOrder {
+            attempt,
+            command: Command::Line(format!("echo > {}", fact.display())),
+            env: BTreeMap::new(),
+            cwd: None,
+            stdin: None,
+            timeout: Duration::from_secs(60),
+            kill_grace: Duration::ZERO,
+            slots: 1,
+            traceparent: None,
+        })));
+        let report = upward_from_pb(driver.next_report().expect("a report"));
+        let Ok(Upward::Report(Report::Ended(ended, End::CouldNotStart { errno, detail }, None), _)) = report else {
+            panic!("{report:?}")
+        };
+        assert_eq!((ended, errno), (attempt, rustix::io::Errno::NOSPC.raw_os_error()));
+        assert!(detail.starts_with("the worker's journal cannot be written: "), "{detail}");
+        assert!(driver.slots.is_empty() && driver.spans.is_empty() && !fact.exists());
+        let presented = driver.present();
+        assert_eq!(presented, [Held { attempt, slots: 0, started: false }]);
     }
 }

@@ -8,6 +8,8 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 use sortie_wire::node::StartOrder;
 
+use crate::processes::MARK;
+
 /// Where programs are looked for, unless the task says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -34,6 +36,7 @@ pub(crate) fn variables(order: &StartOrder, worker: &str, traceparent: Option<&s
     set("SORTIE_INDEX", task.index.to_string().as_ref());
     set("SORTIE_ATTEMPT", order.attempt.number.to_string().as_ref());
     set("SORTIE_WORKER", worker.as_ref());
+    set(MARK, dir.as_ref());
     variables
 }
 

@@ -64,6 +64,8 @@ pub(crate) type Client = NodeServiceClient<Channel>;
 pub(crate) struct Link {
     endpoint: Endpoint,
     hello: Hello,
+    /// How many times this process has introduced itself.
+    introductions: u64,
     backoff: ExponentialBackoff,
     reconnect_max: Duration,
     /// How long to wait before the next try.
@@ -99,6 +101,7 @@ impl Link {
         Ok(Link {
             endpoint: endpoint(&config.master_url)?,
             hello,
+            introductions: 0,
             backoff: backoff(config.reconnect_max),
             reconnect_max: config.reconnect_max,
             wait: Duration::ZERO,
@@ -126,8 +129,9 @@ impl Link {
     }
 
     /// Introduces this worker, with the attempts that it holds.
-    pub(crate) async fn introduce(&self, client: &mut Client, held: Vec<Held>) -> Result<Welcome, Failure> {
-        let hello = hello_to_pb(self.hello.clone(), held);
+    pub(crate) async fn introduce(&mut self, client: &mut Client, held: Vec<Held>) -> Result<Welcome, Failure> {
+        self.introductions += 1;
+        let hello = hello_to_pb(self.hello.clone(), self.introductions, held);
         let answer = in_time(async { client.report_status(hello).await.map_err(refused) }).await?;
         welcome_from_pb(answer.into_inner()).map_err(|malformed| Failure::Trouble(malformed.to_string()))
     }
@@ -231,6 +235,7 @@ fn unreachable(error: tonic::transport::Error) -> Failure {
     Failure::Trouble(chain(&error))
 }
 
+/// An introduction that a later one has overtaken (`ABORTED`) is trouble: the next one is later still.
 fn refused(status: Status) -> Failure {
     if matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition) {
         return Failure::Refused(status.message().to_owned());

@@ -9,17 +9,22 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Access;
 use rustix::io::Errno;
-use sortie_engine::Command;
+use rustix::process::Pid;
+use sortie_engine::{AttemptId, Command};
 use sortie_wire::node::StartOrder;
 use tokio::net::unix::pipe::Sender;
 
 use crate::capture::Capture;
+use crate::cgroup::{Cgroup, Cgroups};
+use crate::children::{self, Children, Role};
 use crate::environment::{self, Variables};
 use crate::group::Group;
+use crate::memory::{Before, Memory};
+use crate::usage::Meter;
 use crate::workspace::{AttemptDir, Workspace};
 
 /// How often a script is tried that another thread's child still holds open for writing.
@@ -33,14 +38,30 @@ const SHEBANG_BYTES: u64 = 256;
 
 const SHELL: &str = "/bin/sh";
 
+/// Where commands are run, and what all of them share.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) workspace: Workspace,
+    /// The worker's name.
+    pub(crate) worker: String,
+    pub(crate) children: Arc<Children>,
+    pub(crate) memory: Memory,
+    pub(crate) meter: Meter,
+    pub(crate) cgroups: Option<Cgroups>,
+}
+
 /// A command that has been started.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) group: Arc<Group>,
+    pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) capture: Capture,
     /// Its standard input, and what is to be written there.
     pub(crate) stdin: Option<(Sender, String)>,
     pub(crate) dir: AttemptDir,
+    /// When it was about to be started, and how the worker's memory stood.
+    pub(crate) begun: Instant,
+    pub(crate) memory: Option<Before>,
 }
 
 /// A command that could not be started.
@@ -62,21 +83,29 @@ struct Plan {
     cwd: PathBuf,
 }
 
-/// Starts an attempt's command in a directory and a process group of its own. It blocks.
+/// Starts an attempt's command in a directory and a process group of its own, unless it is withheld. It blocks.
 ///
 /// # Errors
 /// What could not be done, in words for the one who wrote the command; nothing of the attempt is left then.
 pub(crate) fn spawn(
-    workspace: &Workspace,
-    worker: &str,
+    site: &Site,
     order: StartOrder,
     traceparent: Option<&str>,
-) -> Result<Spawned, SpawnError> {
-    let dir = workspace
-        .create(order.attempt)
+    is_withheld: impl FnOnce() -> bool,
+) -> Result<Option<Spawned>, SpawnError> {
+    let (attempt, begun, memory) = (order.attempt, Instant::now(), site.memory.before());
+    if is_withheld() {
+        return Ok(None);
+    }
+    let dir = site
+        .workspace
+        .create(attempt)
         .map_err(|error| SpawnError::new(&error, format!("the attempt's directory cannot be made: {error}")))?;
-    match spawn_in(&dir, worker, &order, traceparent) {
-        Ok((group, capture, stdin)) => Ok(Spawned { group, capture, stdin: stdin.zip(order.stdin), dir }),
+    match spawn_in(&dir, site, &order, traceparent) {
+        Ok((group, capture, stdin)) => {
+            let cgroup = site.cgroups.as_ref().and_then(|cgroups| admit(cgroups, attempt, group.id()));
+            Ok(Some(Spawned { group, cgroup, capture, stdin: stdin.zip(order.stdin), dir, begun, memory }))
+        }
         Err(error) => {
             dir.remove();
             Err(error)
@@ -91,17 +120,20 @@ impl SpawnError {
     }
 }
 
-fn spawn_in(
-    dir: &AttemptDir,
-    worker: &str,
-    order: &StartOrder,
-    traceparent: Option<&str>,
-) -> Result<Pipes, SpawnError> {
-    let plan = plan(dir, worker, order, traceparent)?;
+fn spawn_in(dir: &AttemptDir, site: &Site, order: &StartOrder, traceparent: Option<&str>) -> Result<Pipes, SpawnError> {
+    let plan = plan(dir, &site.worker, order, traceparent)?;
     let stdin = if order.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+    let starting = site.children.starting();
     let child = try_spawn(&mut plan.process(stdin)).map_err(|error| plan.diagnose(&error))?;
-    watch(child)
+    let leader = starting.started(Pid::from_child(&child), Role::Leader);
+    watch(child, leader)
         .map_err(|error| SpawnError::new(&error, format!("the command was killed, for it cannot be watched: {error}")))
+}
+
+/// What it has started before it was moved is found by other means.
+fn admit(cgroups: &Cgroups, attempt: AttemptId, leader: Pid) -> Option<Arc<Cgroup>> {
+    let admitted = cgroups.admit(attempt, leader).map(Arc::new);
+    admitted.inspect_err(|error| tracing::warn!(%attempt, %error, "an attempt goes without a cgroup")).ok()
 }
 
 fn plan(dir: &AttemptDir, worker: &str, order: &StartOrder, traceparent: Option<&str>) -> Result<Plan, SpawnError> {
@@ -142,10 +174,10 @@ fn try_spawn(process: &mut Process) -> io::Result<Child> {
     process.spawn()
 }
 
-fn watch(mut child: Child) -> io::Result<Pipes> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+fn watch(child: Child, leader: children::Child) -> io::Result<Pipes> {
+    let Child { stdin, stdout, stderr, .. } = child;
     // From here on the group's end is certain: whoever drops it kills it.
-    let group = Arc::new(Group::new(child));
+    let group = Arc::new(Group::new(leader));
     let missing = || io::Error::from(Errno::PIPE);
     let capture = Capture::new(stdout.ok_or_else(missing)?.into(), stderr.ok_or_else(missing)?.into())?;
     let stdin = stdin.map(|stdin| Sender::from_owned_fd(OwnedFd::from(stdin))).transpose()?;

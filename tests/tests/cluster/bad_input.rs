@@ -31,6 +31,18 @@ async fn fields_that_cannot_be_are_named() -> Result<()> {
         (json!({"cmd": "true", "kill_grace": "x", "selector": "a=b=c"}), &["/kill_grace", "/selector"]),
         (json!({"cmd": "true", "env": {"A/B": "\u{0}"}}), &["/env/A~1B"]),
         (json!({"cmd": "true", "count": 3}), &["/count"]),
+        (json!({"cmd": "true", "retry": {"counts": 3}}), &["/retry/counts"]),
+        (json!({"cmd": "true", "retry": {"count": 1001}}), &["/retry/count"]),
+        (json!({"cmd": "true", "retry": {"exit_codes": [0]}}), &["/retry/exit_codes"]),
+        (json!({"cmd": "true", "retry": {"exit_codes": ["1"]}}), &["/retry/exit_codes/0"]),
+        (
+            json!({"cmd": "true", "retry": {"backoff": "soon", "max_backoff": "0s"}}),
+            &["/retry/backoff", "/retry/max_backoff"],
+        ),
+        (json!({"cmd": "true", "retry": -1}), &["/retry"]),
+        (json!({"cmd": "true", "retry": "3"}), &["/retry"]),
+        (json!({"cmd": "true", "retry": 1001, "max_lost": 1001}), &["/retry/count", "/max_lost"]),
+        (json!({"cmd": "true", "on_lost": "cry"}), &["/on_lost"]),
         (json!([]), &[""]),
     ] {
         let answer = cluster.http.post("/v1/tasks", &body).await?;
@@ -41,8 +53,14 @@ async fn fields_that_cannot_be_are_named() -> Result<()> {
         assert_problem(&answer, 422, &["/count"]);
     }
     assert_eq!(cluster.http.get("/v1/tasks").await?.json["tasks"], json!([]), "nothing was submitted");
-    let whole = cluster.http.post("/v1/jobs", &json!({"cmd": "true", "count": 3.0, "priority": -2.0})).await?;
+    let whole = json!({"cmd": "true", "count": 3.0, "priority": -2.0, "retry": {"count": 2.0, "exit_codes": [1.0]}});
+    let whole = cluster.http.post("/v1/jobs", &whole).await?;
     assert_eq!((whole.status, &whole.json["count"]), (201, &json!(3)), "3.0 is 3");
+    assert_eq!(whole.json["spec"]["retry"]["exit_codes"], json!([1]), "deep inside too");
+    let short = cluster.http.post("/v1/tasks", &json!({"cmd": "true", "retry": 2})).await?.json;
+    let policy = json!({"count": 2, "backoff": "1s", "max_backoff": "5m"});
+    assert_eq!(short["spec"]["retry"], policy, "a number stands for the count");
+    assert_eq!((&short["spec"]["on_lost"], &short["spec"]["max_lost"]), (&json!("retry"), &json!(3)));
     Ok(())
 }
 
@@ -97,6 +115,7 @@ async fn parameters_that_cannot_be() -> Result<()> {
         ("/v1/jobs?worker=w1", &["/worker"]),
         ("/v1/tasks/1?wait=long", &["/wait"]),
         ("/v1/workers?label==", &["/label"]),
+        ("/v1/tasks/1/output?attempt=last", &[""]),
     ] {
         assert_problem(&cluster.http.get(path).await?, 422, pointers);
     }

@@ -41,6 +41,7 @@ async fn the_environment_is_what_was_asked_for() -> Result<()> {
         "LANG",
         "PATH",
         "SORTIE_ATTEMPT",
+        "SORTIE_ATTEMPT_DIR",
         "SORTIE_INDEX",
         "SORTIE_JOB_ID",
         "SORTIE_TASK_ID",

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use sortie_tests::{Cluster, eventually, json};
+use sortie_wire::pb;
+use sortie_wire::pb::task_service_client::TaskServiceClient;
+
+use crate::puppet::Puppet;
 
 #[tokio::test]
 async fn by_itself_or_by_a_signal() -> Result<()> {
@@ -15,6 +19,26 @@ async fn by_itself_or_by_a_signal() -> Result<()> {
     let killed = cluster.http.run_line("kill -9 $$").await?;
     assert_eq!((&killed["state"], &killed["outcome"]), (&json!("failed"), &json!({"kind": "signaled", "signal": 9})));
     assert_eq!(killed["attempts"][0]["worker"], "w1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_ran_out_of_memory_says_so_and_what_it_used() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let id = cluster.http.submit(&json!({"cmd": "true"})).await?;
+    let mut worker = Puppet::join(&cluster, "w1", 1).await?;
+    assert_eq!(worker.started_number().await?, 1);
+    let cpu = Some(prost_types::Duration { seconds: 1, nanos: 200_000_000 });
+    let usage = pb::Usage { cpu, max_rss_bytes: 1 << 40, killed: 3 };
+    let end = pb::ended::End::OutOfMemory(pb::OutOfMemory {});
+    worker.ended_after(1, 1, end, Some(usage)).await?;
+    let task = cluster.task_is(&id, "failed").await?;
+    assert_eq!(task["outcome"], json!({"kind": "out_of_memory"}));
+    let shown = json!({"cpu": "1s 200ms", "max_rss_bytes": 1_u64 << 40, "killed": 3});
+    assert_eq!(task["attempts"][0]["usage"], shown);
+    let mut client = TaskServiceClient::connect(cluster.grpc_url()).await?;
+    let same = client.get_task(pb::GetTaskRequest { id }).await?.into_inner();
+    assert_eq!(same.attempts[0].usage, Some(usage));
     Ok(())
 }
 
@@ -92,6 +116,36 @@ async fn a_cancel_while_running_stops_the_processes() -> Result<()> {
     for pid in std::fs::read_to_string(&file)?.split_whitespace() {
         assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists(), "{pid} is gone");
     }
+    Ok(())
+}
+
+/// Submits a command that does not heed TERM, and waits until it does not; its id.
+async fn stubborn(cluster: &Cluster, name: &str, kill_grace: &str) -> Result<String> {
+    let ready = cluster.path(name);
+    let cmd = format!("trap '' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
+    let id = cluster.http.submit(&json!({"cmd": cmd, "kill_grace": kill_grace})).await?;
+    eventually("TERM is ignored", async || Ok(ready.exists())).await?;
+    Ok(id)
+}
+
+#[tokio::test]
+async fn a_cancel_that_waits_answers_with_how_it_ended() -> Result<()> {
+    let cluster = Cluster::with_worker(2).await?;
+    let id = stubborn(&cluster, "first", "100ms").await?;
+    let answer = cluster.http.post(&format!("/v1/tasks/{id}/cancel?wait=30s"), &json!({})).await?;
+    assert_eq!((answer.status, &answer.json["state"]), (200, &json!("cancelled")), "{answer:?}");
+    let outcome = json!({"kind": "cancelled", "by": "127.0.0.1", "confirmed": true});
+    assert_eq!(answer.json["outcome"], outcome);
+    assert!(answer.json["attempts"][0]["usage"]["killed"].as_u64() >= Some(1), "{answer:?}");
+    let job = cluster.http.submit_job(&json!({"cmd": "sleep 600", "count": 3})).await?;
+    cluster.task_is(&format!("{job}.0"), "running").await?;
+    let answer = cluster.http.post(&format!("/v1/jobs/{job}/cancel?wait=30s"), &json!({})).await?;
+    assert_eq!((answer.status, &answer.json["counts"]), (200, &json!({"cancelled": 3})), "{answer:?}");
+    let id = stubborn(&cluster, "second", "60s").await?;
+    let answer = cluster.http.post(&format!("/v1/tasks/{id}/cancel?wait=50ms"), &json!({})).await?;
+    assert_eq!((answer.status, answer.json.get("outcome")), (200, None), "as it is when the time is over: {answer:?}");
+    let unknown = cluster.http.post("/v1/tasks/1/cancel?how=softly", &json!({})).await?;
+    assert_eq!(unknown.status, 422, "{unknown:?}");
     Ok(())
 }
 

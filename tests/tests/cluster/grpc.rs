@@ -5,10 +5,10 @@ use sortie_tests::{Cluster, json};
 use sortie_wire::pb::node_service_client::NodeServiceClient;
 use sortie_wire::pb::task_service_client::TaskServiceClient;
 use sortie_wire::{node, pb};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tonic::transport::Channel;
-use tonic::{Code, Streaming};
+
+use crate::puppet::Puppet;
 
 fn line(cmd: &str) -> Option<pb::TaskSpec> {
     Some(pb::TaskSpec { command: Some(pb::task_spec::Command::Cmd(cmd.to_owned())), ..pb::TaskSpec::default() })
@@ -23,7 +23,7 @@ async fn a_task_is_submitted_watched_and_read() -> Result<()> {
     let cluster = Cluster::with_worker(1).await?;
     let mut client = client(&cluster).await?;
     let spec = line("echo out; echo err >&2; exit 3");
-    let task = client.submit_task(pb::SubmitTaskRequest { spec }).await?.into_inner();
+    let task = client.submit_task(pb::SubmitTaskRequest { spec, ..Default::default() }).await?.into_inner();
     let mut watch = client.watch_task(pb::WatchTaskRequest { id: task.id.clone() }).await?.into_inner();
     let mut last = None;
     while let Some(seen) = watch.message().await? {
@@ -33,7 +33,7 @@ async fn a_task_is_submitted_watched_and_read() -> Result<()> {
     assert_eq!(last.state(), pb::TaskState::Failed);
     assert_eq!(last.outcome.clone().and_then(|outcome| outcome.outcome), Some(pb::outcome::Outcome::Exited(3)));
     assert_eq!(client.get_task(pb::GetTaskRequest { id: task.id.clone() }).await?.into_inner(), last);
-    let request = pb::ReadOutputRequest { id: task.id, stream: pb::OutputStream::Stderr.into() };
+    let request = pb::ReadOutputRequest { id: task.id, stream: pb::OutputStream::Stderr.into(), attempt: 0 };
     let chunk = client.read_output(request).await?.into_inner().message().await?.context("a chunk")?;
     assert_eq!(chunk.content, Some(pb::output_chunk::Content::Data(b"err\n".to_vec())));
     Ok(())
@@ -43,7 +43,10 @@ async fn a_task_is_submitted_watched_and_read() -> Result<()> {
 async fn jobs_are_submitted_listed_and_cancelled() -> Result<()> {
     let cluster = Cluster::start().await?;
     let mut client = client(&cluster).await?;
-    let job = client.submit_job(pb::SubmitJobRequest { spec: line("true"), count: 5 }).await?.into_inner();
+    let job = client
+        .submit_job(pb::SubmitJobRequest { spec: line("true"), count: 5, ..Default::default() })
+        .await?
+        .into_inner();
     assert_eq!((job.count, job.state()), (5, pb::TaskState::Queued));
     let request = pb::ListTasksRequest { job: job.id.clone(), limit: 2, ..pb::ListTasksRequest::default() };
     let page = client.list_tasks(request).await?.into_inner();
@@ -63,14 +66,15 @@ async fn jobs_are_submitted_listed_and_cancelled() -> Result<()> {
 async fn bad_calls_are_told_what_is_wrong() -> Result<()> {
     let cluster = Cluster::start().await?;
     let mut client = client(&cluster).await?;
-    let error = client.submit_task(pb::SubmitTaskRequest { spec: None }).await.err().context("an error")?;
+    let error = client.submit_task(pb::SubmitTaskRequest::default()).await.err().context("an error")?;
     assert_eq!(
         (error.code(), error.message()),
         (Code::InvalidArgument, "/cmd: is missing; give one of cmd, argv or script")
     );
     let timeout = Some(prost_types::Duration { seconds: -1, nanos: 0 });
     let spec = line("true").map(|spec| pb::TaskSpec { timeout, ..spec });
-    let error = client.submit_task(pb::SubmitTaskRequest { spec }).await.err().context("an error")?;
+    let error =
+        client.submit_task(pb::SubmitTaskRequest { spec, ..Default::default() }).await.err().context("an error")?;
     assert_eq!(error.code(), Code::InvalidArgument);
     for id in ["7", "seven", ""] {
         let error = client.get_task(pb::GetTaskRequest { id: id.into() }).await.err().context("an error")?;
@@ -108,53 +112,13 @@ async fn health_and_reflection_answer() -> Result<()> {
     Ok(())
 }
 
-/// A worker that a test speaks for.
-struct Puppet {
-    reports: mpsc::Sender<pb::Report>,
-    orders: Streaming<pb::Order>,
-}
-
-impl Puppet {
-    async fn join(cluster: &Cluster, name: &str) -> Result<Puppet> {
-        let mut client = NodeServiceClient::connect(cluster.grpc_url()).await?;
-        let request = pb::ReportStatusRequest {
-            name: name.into(),
-            instance: name.into(),
-            version: "test".into(),
-            protocol: 1,
-            slots: 1,
-            ..Default::default()
-        };
-        let session = client.report_status(request).await?.into_inner().session;
-        let (reports, stream) = mpsc::channel(16);
-        reports.send(node::open_to_pb(session)).await?;
-        let orders = client.assign_task(ReceiverStream::new(stream)).await?.into_inner();
-        Ok(Puppet { reports, orders })
-    }
-
-    async fn next(&mut self) -> Result<pb::order::Order> {
-        let order = self.orders.message().await?.context("an order")?;
-        order.order.context("a kind of order")
-    }
-
-    async fn exited(&self, job: u64, number: u32, code: i32) -> Result<()> {
-        let ended = pb::Ended {
-            attempt: Some(pb::Attempt { job, index: 0, number }),
-            end: Some(pb::ended::End::Exited(code)),
-            stdout: Some(pb::Captured { data: format!("attempt {number}").into_bytes(), dropped: 0 }),
-            stderr: None,
-        };
-        Ok(self.reports.send(pb::Report { report: Some(pb::report::Report::Ended(ended)) }).await?)
-    }
-}
-
 #[tokio::test]
 async fn a_report_that_does_not_fit_changes_nothing() -> Result<()> {
     let cluster = Cluster::start().await?;
     let id = cluster.http.submit(&json!({"cmd": "true"})).await?;
-    let mut holder = Puppet::join(&cluster, "holder").await?;
+    let mut holder = Puppet::join(&cluster, "holder", 1).await?;
     assert!(matches!(holder.next().await?, pb::order::Order::Start(_)));
-    let stranger = Puppet::join(&cluster, "stranger").await?;
+    let stranger = Puppet::join(&cluster, "stranger", 1).await?;
     stranger.exited(1, 1, 0).await?;
     holder.exited(1, 2, 0).await?;
     holder.exited(99, 1, 0).await?;
@@ -175,7 +139,7 @@ async fn a_session_is_opened_once() -> Result<()> {
         client.assign_task(tokio_stream::iter([node::open_to_pb(session)])).await.map(|_| ()).map_err(|s| s.code())
     };
     assert_eq!(opened(&mut client, 42).await, Err(Code::FailedPrecondition));
-    let puppet = Puppet::join(&cluster, "w1").await?;
+    let puppet = Puppet::join(&cluster, "w1", 1).await?;
     let request = pb::ReportStatusRequest { name: "w1".into(), slots: 1, protocol: 1, ..Default::default() };
     let taken = client.report_status(request).await.err().map(|status| status.code());
     assert_eq!(taken, Some(Code::AlreadyExists));
@@ -189,8 +153,8 @@ async fn a_session_is_opened_once() -> Result<()> {
 #[tokio::test]
 async fn a_worker_that_comes_back_takes_its_own_place() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let mut first = Puppet::join(&cluster, "w1").await?;
-    let _second = Puppet::join(&cluster, "w1").await?;
+    let mut first = Puppet::join(&cluster, "w1", 1).await?;
+    let _second = Puppet::join(&cluster, "w1", 2).await?;
     let ended = first.next().await.err().context("the first stream ends")?;
     let status = ended.downcast::<tonic::Status>()?;
     assert_eq!(status.code(), Code::Aborted, "{status:?}");

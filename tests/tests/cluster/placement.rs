@@ -108,7 +108,7 @@ async fn a_worker_that_is_stopped_lets_its_commands_end() -> Result<()> {
 async fn a_second_worker_of_the_name_waits_until_the_first_is_gone() -> Result<()> {
     let mut cluster = Cluster::start_with(|config| config.limits.lease = Duration::from_millis(1500)).await?;
     cluster.add_worker("w1", 1, "").await?;
-    let first = cluster.http.submit(&json!({"cmd": "sleep 600"})).await?;
+    let first = cluster.http.submit(&json!({"cmd": "sleep 600", "on_lost": "fail"})).await?;
     cluster.task_is(&first, "running").await?;
     let mut other = Cluster::start().await?;
     other.join(&cluster, "w1", 7)?;

@@ -48,7 +48,7 @@ async fn a_worker_finds_its_master_again() -> Result<()> {
 async fn a_worker_that_does_not_come_back_loses_its_attempts() -> Result<()> {
     let mut cluster = Cluster::start_with(short_leases).await?;
     cluster.add_worker("w1", 1, "").await?;
-    let id = cluster.http.submit(&json!({"cmd": "sleep 600"})).await?;
+    let id = cluster.http.submit(&json!({"cmd": "sleep 600", "on_lost": "fail"})).await?;
     cluster.task_is(&id, "running").await?;
     cluster.kill_worker("w1");
     cluster.task_is(&id, "unreachable").await?;
@@ -107,7 +107,6 @@ async fn a_cancel_of_what_cannot_be_reached_is_done_when_it_can() -> Result<()> 
 /// Leases that a test can wait out.
 fn short_leases(config: &mut sortie_master::Config) {
     config.limits.lease = Duration::from_millis(1500);
-    config.limits.lease_margin = Duration::from_millis(500);
 }
 
 #[tokio::test]

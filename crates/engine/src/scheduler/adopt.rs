@@ -19,24 +19,26 @@ impl Scheduler {
         let Some(active) = self.active.get(&task).cloned() else { return };
         if until <= now {
             let outcome = cut_off(&active, LostReason::LeaseEnded);
-            self.release(now, task, outcome, effects);
+            self.release(now, task, outcome, None, effects);
             return;
         }
         let started = active.started();
-        let stage = match active.stage {
+        let stage = match &active.stage {
             Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. } => {
                 Stage::Unreachable { started, until }
             }
-            Stage::Cancelling { requested, by, .. } => Stage::Cancelling { started, requested, by, until },
+            Stage::Cancelling { requested, by, .. } => {
+                Stage::Cancelling { started, requested: *requested, by: by.clone(), until }
+            }
         };
-        self.advance(task, Active { attempt: active.attempt, stage }, effects);
+        self.advance(task, Active { stage, ..active }, effects);
     }
 
     /// Takes up what a worker that joins still holds; what it must kill.
     ///
     /// What an earlier session held and this one does not present is an orphan: its command may go on where that
     /// session was, until that lease has run out. An orphan that is presented is one no more: an attempt is ordered
-    /// once, so who presents it has it.
+    /// once, so who presents it has it. A process that does not present what it was given has never received the order.
     pub(super) fn adopt(
         &mut self,
         now: Time,
@@ -57,9 +59,16 @@ impl Scheduler {
             let Some(active) = self.active.get(&task) else { continue };
             let attempt = task.attempt(active.attempt.number);
             let slots = self.jobs.get(&task.job).map_or(0, |live| live.job.spec().needs.slots);
-            let Some(held) = presented.get(&attempt).copied().filter(|_| slots <= room) else { continue };
+            let Some(held) = presented.get(&attempt).copied() else {
+                self.unreceived(now, task, effects);
+                continue;
+            };
+            // What has ended needs no room: a worker that has come back with fewer slots can still say how.
+            if held.slots > 0 && slots > room {
+                continue;
+            }
             presented.remove(&attempt);
-            room -= slots;
+            room = room.saturating_sub(slots);
             self.fleet.update(id, |member| {
                 member.orphans.remove(&task);
                 member.held.insert(task);
@@ -72,22 +81,39 @@ impl Scheduler {
         presented.into_keys().collect()
     }
 
+    /// The worker knows nothing of an attempt. If this very process was given it and has not said that it started, then
+    /// the order was lost with the session that it was to go down.
+    fn unreceived(&mut self, now: Time, task: TaskId, effects: &mut Effects) {
+        let Some(active) = self.active.get(&task) else { return };
+        let process = self.fleet.get(active.attempt.worker).map(|member| member.worker.incarnation);
+        if process != Some(active.attempt.incarnation) || active.started().is_some() {
+            return;
+        }
+        let outcome = match &active.stage {
+            Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. } => {
+                Outcome::Lost { started: Started::No, reason: LostReason::OrderLost }
+            }
+            Stage::Cancelling { by, .. } => Outcome::Cancelled { by: by.clone(), confirmed: true },
+        };
+        self.release(now, task, outcome, None, effects);
+    }
+
     /// Goes on with an attempt where its session left it.
     fn take_up(&mut self, now: Time, task: TaskId, held: Held, effects: &mut Effects) {
         let Some(live) = self.jobs.get(&task.job) else { return };
         let Some(active) = self.active.get(&task).cloned() else { return };
         let started = active.started().or(held.started.then_some(now));
-        let stage = match (active.stage, started) {
+        let stage = match (&active.stage, started) {
             (Stage::Cancelling { requested, by, .. }, started) => {
                 let until = self.stop_deadline(now, &live.job);
-                Stage::Cancelling { started, requested, by, until }
+                Stage::Cancelling { started, requested: *requested, by: by.clone(), until }
             }
             (Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. }, Some(started)) => {
                 Stage::Running { started }
             }
             (Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. }, None) => Stage::Assigned,
         };
-        self.advance(task, Active { attempt: active.attempt, stage }, effects);
+        self.advance(task, Active { stage, ..active }, effects);
     }
 
     /// Whether nobody can be told anything about an attempt: its session is over.

@@ -14,6 +14,10 @@ impl Scheduler {
             self.end_in_queue(now, task.job, Some(task.index), &outcome, effects);
             return Answer::Done;
         }
+        if self.again(task).is_some() {
+            self.end_again(now, task, &QueueOutcome::Cancelled { by: by.to_owned() }, effects);
+            return Answer::Done;
+        }
         match self.active.contains_key(&task) {
             true => self.stop(now, task, by, effects),
             false => return Answer::NotLive,
@@ -30,6 +34,9 @@ impl Scheduler {
             self.stop(now, task, by, effects);
         }
         let outcome = QueueOutcome::Cancelled { by: by.to_owned() };
+        for task in self.all_again(job) {
+            self.end_again(now, task, &outcome, effects);
+        }
         self.end_in_queue(now, job, None, &outcome, effects);
         Answer::Done
     }
@@ -43,10 +50,10 @@ impl Scheduler {
             Stage::Unreachable { until, .. } => *until,
             Stage::Cancelling { .. } => return,
         };
-        let (attempt, started) = (active.attempt.clone(), active.started());
-        self.order_stop(task, active, effects);
-        let stage = Stage::Cancelling { started, requested: now, by: by.to_owned(), until };
-        self.advance(task, Active { attempt, stage }, effects);
+        let stage = Stage::Cancelling { started: active.started(), requested: now, by: by.to_owned(), until };
+        let active = Active { stage, ..active.clone() };
+        self.order_stop(task, &active, effects);
+        self.advance(task, active, effects);
     }
 
     /// Tells the worker that holds a task to stop it. One that is not there is told when it is back.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::again::{Patience, again_deadline};
 use super::{Due, Scheduler};
 use crate::fleet::Link;
 use crate::id::{TaskId, WorkerId};
@@ -23,18 +24,29 @@ impl Scheduler {
     fn check_jobs(&self) -> Result<(), String> {
         for (id, live) in &self.jobs {
             let active = self.active.range(id.task(0)..=id.task(u32::MAX));
-            let both = active.clone().find(|(task, _)| live.waiting.contains(task.index));
-            if let Some((task, _)) = both {
+            let waits = |index: u32| live.waiting.contains(index) || live.again.contains_key(&index);
+            if let Some((task, _)) = active.clone().find(|(task, _)| waits(task.index)) {
                 return Err(format!("{task} waits and is held"));
             }
+            if let Some(index) = live.again.keys().find(|index| live.waiting.contains(**index)) {
+                return Err(format!("{} waits for its first attempt and for another one", id.task(*index)));
+            }
             let held = u32::try_from(active.count()).unwrap_or(u32::MAX);
-            let (waiting, ended, count) = (live.waiting.len(), live.tally.total(), live.job.submission.count);
+            let again = u32::try_from(live.again.len()).unwrap_or(u32::MAX);
+            let (waiting, ended, count) = (live.waiting.len() + again, live.tally.total(), live.job.submission.count);
             if waiting + held + ended != count || ended == count {
                 return Err(format!("job {id} of {count}: {waiting} wait, {held} are held, {ended} have ended"));
             }
         }
         let queued: BTreeSet<_> = self.queue.iter().map(|(needs, job)| (needs.clone(), job)).collect();
-        let waiting = self.jobs.values().filter(|live| !live.waiting.is_empty());
+        if let Some(task) = self.ready.iter().find(|task| self.again(**task).is_none()) {
+            return Err(format!("{task} is ready and waits for no other attempt"));
+        }
+        let bytes: usize = self.jobs.values().map(|live| live.job.spec().bytes()).sum();
+        if bytes != self.spec_bytes {
+            return Err(format!("specs take {bytes} bytes, {} are counted", self.spec_bytes));
+        }
+        let waiting = self.jobs.values().filter(|live| self.is_waiting(live.job.id));
         let waiting: BTreeSet<_> = waiting.map(|live| (live.job.spec().needs.clone(), live.job.id)).collect();
         if queued != waiting {
             return Err(format!("the queue has {queued:?}, the jobs say {waiting:?}"));
@@ -42,7 +54,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A worker holds what the attempts say, within its slots while it has a session, and nothing once it is gone.
+    /// A worker holds what the attempts say, and nothing once it is gone.
     fn check_holders(&self) -> Result<(), String> {
         let mut held: BTreeMap<WorkerId, (u32, BTreeSet<TaskId>)> = BTreeMap::new();
         for (task, active) in &self.active {
@@ -60,9 +72,7 @@ impl Scheduler {
                 return Err(format!("worker {} counts {} slots, its attempts {used}", worker.id, member.used));
             }
             let taken = used.saturating_add(member.given_up_slots());
-            // A new process knows of no orphans: until the worker is back, they are among what it holds.
-            let there = worker.link.session().is_some();
-            if (there && used > worker.hello.slots) || (taken > 0 && matches!(worker.link, Link::Gone { .. })) {
+            if taken > 0 && matches!(worker.link, Link::Gone { .. }) {
                 return Err(format!("{taken} slots are taken of worker {worker:?}"));
             }
         }
@@ -78,6 +88,11 @@ impl Scheduler {
         for (id, live) in &self.jobs {
             if !live.waiting.is_empty() {
                 expected.insert((live.job.queue_deadline(), Due::Queue(*id)));
+            }
+            for (index, again) in &live.again {
+                let task = id.task(*index);
+                let patience = if self.ready.contains(&task) { Patience::Ready } else { Patience::HeldBack };
+                expected.insert((again_deadline(&live.job, again, patience), Due::Again(task)));
             }
         }
         for (task, active) in &self.active {

@@ -12,8 +12,10 @@ use crate::time::Time;
 /// What a deadline is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// The waiting tasks of a job expire.
+    /// The tasks of a job that wait for their first attempt expire.
     Queue(JobId),
+    /// A task that waits for another attempt is ready for it, or expires.
+    Again(TaskId),
     /// A worker should have said more about an attempt.
     Attempt(TaskId),
     /// A worker should have opened its stream, or have been heard of.
@@ -27,7 +29,22 @@ impl Scheduler {
         self.deadlines.first().map(|(time, _)| *time)
     }
 
+    /// How many tasks are in a state whose deadline passed before `time`.
+    #[must_use]
+    pub fn overdue(&self, time: Time) -> usize {
+        let past = self.deadlines.iter().take_while(|(deadline, _)| *deadline < time);
+        past.filter(|(_, due)| !matches!(due, Due::Worker(_))).count()
+    }
+
     pub(super) fn wake(&mut self, now: Time, effects: &mut Effects) {
+        // What is to be given away comes last, so that no worker gets it whose own time is over.
+        let past = self.deadlines.iter().take_while(|(time, _)| *time <= now);
+        let ends: Vec<(Time, Due)> = past.filter(|(_, due)| !matches!(due, Due::Again(_))).copied().collect();
+        for end in ends {
+            if self.deadlines.contains(&end) {
+                self.due(now, end.1, effects);
+            }
+        }
         while let Some((_, due)) = self.deadlines.first().copied().filter(|(time, _)| *time <= now) {
             self.due(now, due, effects);
         }
@@ -36,10 +53,11 @@ impl Scheduler {
     fn due(&mut self, now: Time, due: Due, effects: &mut Effects) {
         match due {
             Due::Queue(job) => self.end_in_queue(now, job, None, &QueueOutcome::Expired, effects),
+            Due::Again(task) => self.again_due(now, task, effects),
             Due::Attempt(task) if self.is_cut_off(task) => {
                 let Some(active) = self.active.get(&task) else { return };
                 let outcome = cut_off(active, LostReason::LeaseEnded);
-                self.end_task(now, task, outcome, effects);
+                self.end_attempt(now, task, outcome, None, effects);
             }
             Due::Attempt(task) => self.give_up(now, task, LostReason::Overdue, effects),
             Due::Worker(worker) => self.worker_due(now, worker, effects),

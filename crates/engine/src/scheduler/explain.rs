@@ -4,6 +4,7 @@ use super::Scheduler;
 use crate::fleet::{Admission, Link, Member};
 use crate::id::TaskId;
 use crate::task::StateName;
+use crate::time::Time;
 
 /// The most tasks ahead that are counted, so that an answer costs little.
 const MAX_AHEAD: u32 = 100_000;
@@ -32,6 +33,11 @@ pub struct Explanation {
 pub enum Why {
     /// It does not wait: a worker holds it.
     Held,
+    /// Its last attempt has ended, and it is held back before the next.
+    HeldBack {
+        /// Until when.
+        until: Time,
+    },
     /// No worker is connected.
     NoWorker,
     /// No connected worker has the labels that it asks for.
@@ -57,30 +63,43 @@ impl Scheduler {
         let large_enough = |m: &Member| matching(m) && m.worker.hello.slots >= needs.slots;
         let open = |m: &Member| large_enough(m) && m.worker.admission == Admission::Open;
         let held = self.active.get(&task);
-        if held.is_none() && !live.waiting.contains(task.index) {
+        let again = live.again.get(&task.index);
+        if held.is_none() && again.is_none() && !live.waiting.contains(task.index) {
             return None;
         }
+        let held_back = again.filter(|_| !self.ready.contains(&task)).map(|again| again.not_before);
         let mut explanation = Explanation {
             state: held.map_or(StateName::Queued, |active| active.name()),
             why: Why::Held,
-            ahead: if held.is_some() { 0 } else { self.ahead(task) },
+            ahead: if held.is_some() || held_back.is_some() { 0 } else { self.ahead(task) },
             connected: count(&connected),
             matching: count(&matching),
             large_enough: count(&large_enough),
             open: count(&open),
         };
-        if held.is_none() {
-            explanation.why = explanation.waits_for();
+        match (held, held_back) {
+            (Some(_), _) => {}
+            (None, Some(until)) => explanation.why = Why::HeldBack { until },
+            (None, None) => explanation.why = explanation.waits_for(),
         }
         Some(explanation)
     }
 
     fn ahead(&self, task: TaskId) -> u32 {
         let Some(live) = self.jobs.get(&task.job) else { return 0 };
-        let own: u32 = live.waiting.iter().map(|range| task.index.min(range.end).saturating_sub(range.start)).sum();
+        let ready_before =
+            |end: TaskId| u32::try_from(self.ready.range(end.job.task(0)..end).count()).unwrap_or(u32::MAX);
+        let own = match self.ready.contains(&task) {
+            true => ready_before(task),
+            false => {
+                let fresh = live.waiting.iter().map(|range| task.index.min(range.end).saturating_sub(range.start));
+                fresh.sum::<u32>().saturating_add(ready_before(task.job.task(u32::MAX)))
+            }
+        };
         let mut ahead = own.min(MAX_AHEAD);
         for job in self.queue.ahead(task.job, live.job.spec()) {
-            ahead += self.jobs.get(&job).map_or(0, |live| live.waiting.len());
+            let fresh = self.jobs.get(&job).map_or(0, |live| live.waiting.len());
+            ahead = ahead.saturating_add(fresh).saturating_add(ready_before(job.task(u32::MAX)));
             if ahead >= MAX_AHEAD {
                 return MAX_AHEAD;
             }

@@ -1,5 +1,6 @@
 //! Taking up what a store remembers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Due, Scheduler};
@@ -8,7 +9,7 @@ use crate::fleet::{Link, Member, Worker};
 use crate::id::{JobId, TaskId};
 use crate::job::{Job, Tally};
 use crate::ranges::Ranges;
-use crate::task::Active;
+use crate::task::{Active, Again};
 use crate::time::Time;
 
 /// A job that has not ended.
@@ -16,8 +17,10 @@ use crate::time::Time;
 pub struct LiveJob {
     /// What was submitted.
     pub job: Arc<Job>,
-    /// Which of its tasks wait.
+    /// Which of its tasks wait for their first attempt.
     pub waiting: Ranges,
+    /// Which wait for another one, by their indices.
+    pub again: BTreeMap<u32, Again>,
     /// How many of its tasks have ended.
     pub tally: Tally,
 }
@@ -56,8 +59,8 @@ impl Scheduler {
 
     /// The state that `snapshot` was taken of, but for the room that given-up attempts take until their session ends.
     #[must_use]
-    pub fn restore(limits: Limits, snapshot: Snapshot) -> Self {
-        let mut scheduler = Scheduler::new(limits);
+    pub fn restore(limits: Limits, seed: u64, snapshot: Snapshot) -> Self {
+        let mut scheduler = Scheduler::new(limits, seed);
         scheduler.next_job = snapshot.next_job;
         for worker in snapshot.workers {
             let id = worker.id;
@@ -82,8 +85,8 @@ impl Scheduler {
     /// Takes up a store's state in a new process. No session has outlived the old one, but commands have: the master
     /// waits out the leases before it gives anything away, and adopts what comes back with its worker.
     #[must_use]
-    pub fn recover(limits: Limits, snapshot: Snapshot, now: Time, effects: &mut Effects) -> Self {
-        let mut scheduler = Scheduler::restore(limits, snapshot);
+    pub fn recover(limits: Limits, seed: u64, snapshot: Snapshot, now: Time, effects: &mut Effects) -> Self {
+        let mut scheduler = Scheduler::restore(limits, seed, snapshot);
         let until = scheduler.lease_end(now);
         // A worker that is gone may have left orphans: what it holds then is known by the attempts alone.
         let is_done = |member: &&Member| matches!(member.worker.link, Link::Gone { .. }) && member.held.is_empty();

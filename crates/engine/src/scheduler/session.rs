@@ -5,7 +5,7 @@ use super::{Due, Scheduler};
 use crate::event::{Answer, CloseReason, Effects, End, Order, Record, Refusal, Report};
 use crate::fleet::{Admission, Held, Hello, Link, Member, Worker};
 use crate::id::{AttemptId, SessionId, TaskId, WorkerId};
-use crate::task::{Active, LostReason, Outcome, Stage, Started};
+use crate::task::{Active, LostReason, Outcome, Stage, Started, Usage};
 use crate::time::Time;
 
 impl Scheduler {
@@ -14,30 +14,39 @@ impl Scheduler {
         now: Time,
         session: SessionId,
         hello: Hello,
+        introduction: u64,
         held: &[Held],
         effects: &mut Effects,
     ) -> Answer {
         let link = Link::Joining { session, until: now + self.limits.join_timeout };
-        let known = self.fleet.by_name(&hello.name).map(|member| member.worker.clone());
+        let known = self.fleet.by_name(&hello.name).map(|member| (member.worker.clone(), member.introduction));
         let id = match known {
             None => {
                 let id = self.fleet.next_id();
                 let gone = Link::Gone { since: now };
-                self.fleet.insert(Worker { id, hello, admission: Admission::Open, link: gone });
+                self.fleet.insert(Worker { id, hello, incarnation: 1, admission: Admission::Open, link: gone });
                 id
             }
-            Some(known) => {
+            Some((known, last)) => {
+                let is_same_process = known.hello.instance == hello.instance;
+                if is_same_process && introduction <= last {
+                    return Answer::Refused(Refusal::Outdated);
+                }
                 if let Some(old) = known.link.session() {
-                    if known.hello.instance != hello.instance {
+                    if !is_same_process {
                         return Answer::Refused(Refusal::NameTaken);
                     }
                     effects.orders.push((old, Order::Close(CloseReason::Superseded)));
                     self.disconnect(now, old, effects);
                 }
-                self.fleet.update(known.id, |member| member.worker.hello = hello);
+                self.fleet.update(known.id, |member| {
+                    member.worker.hello = hello;
+                    member.worker.incarnation += u32::from(!is_same_process);
+                });
                 known.id
             }
         };
+        self.fleet.update(id, |member| member.introduction = introduction);
         let kill = self.adopt(now, id, held, effects);
         self.hear(id, now);
         self.set_link(id, link, effects);
@@ -92,7 +101,7 @@ impl Scheduler {
     pub(super) fn report(&mut self, now: Time, session: SessionId, report: Report, effects: &mut Effects) {
         match report {
             Report::Started(attempt) => self.started(now, session, attempt, effects),
-            Report::Ended(attempt, end) => self.ended(now, session, attempt, end, effects),
+            Report::Ended(attempt, end, usage) => self.ended(now, session, attempt, end, usage, effects),
             Report::Leaving => self.leaving(now, session, effects),
             Report::Heartbeat { sent } => self.heartbeat(now, session, sent, effects),
         }
@@ -117,21 +126,29 @@ impl Scheduler {
             effects.orders.push((session, Order::Stop(attempt)));
             return;
         };
-        let stage = match active.stage {
+        let stage = match &active.stage {
             Stage::Assigned => Stage::Running { started: now },
             Stage::Cancelling { started: None, requested, by, until } => {
-                Stage::Cancelling { started: Some(now), requested, by, until }
+                Stage::Cancelling { started: Some(now), requested: *requested, by: by.clone(), until: *until }
             }
             Stage::Running { .. } | Stage::Unreachable { .. } | Stage::Cancelling { .. } => {
                 effects.stale_reports += 1;
                 return;
             }
         };
-        self.advance(attempt.task, Active { attempt: active.attempt, stage }, effects);
+        self.advance(attempt.task, Active { stage, ..active }, effects);
     }
 
     /// Acknowledged in any case: what does not fit will not fit later either.
-    fn ended(&mut self, now: Time, session: SessionId, attempt: AttemptId, end: End, effects: &mut Effects) {
+    fn ended(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        attempt: AttemptId,
+        end: End,
+        usage: Option<Usage>,
+        effects: &mut Effects,
+    ) {
         if self.fleet.by_session(session).is_some() {
             effects.orders.push((session, Order::Acknowledge(attempt)));
         }
@@ -143,7 +160,7 @@ impl Scheduler {
         let (worker, outcome) = (active.attempt.worker, outcome(active, end));
         // A worker may have presented it before it was ordered: what is gone takes no room of any kind.
         self.fleet.update(worker, |member| member.given_up.remove(&attempt));
-        self.end_task(now, attempt.task, outcome, effects);
+        self.end_attempt(now, attempt.task, outcome, usage, effects);
     }
 
     /// The answer tells the worker that no order is under way to it any more.
@@ -204,7 +221,7 @@ impl Scheduler {
         let (attempt, slots) = (task.attempt(active.attempt.number), live.job.spec().needs.slots);
         self.order_stop(task, active, effects);
         let outcome = cut_off(active, reason);
-        let Some(worker) = self.release(now, task, outcome, effects) else { return };
+        let Some(worker) = self.release(now, task, outcome, None, effects) else { return };
         self.fleet.update(worker, |member| member.given_up.insert(attempt, slots));
     }
 
@@ -218,21 +235,25 @@ impl Scheduler {
 }
 
 fn outcome(active: &Active, end: End) -> Outcome {
-    match (end, &active.stage) {
-        (End::Exited(code), _) => Outcome::Exited { code },
-        (End::Signaled(signal), _) => Outcome::Signaled { signal },
-        (End::CouldNotStart { errno, detail }, _) => Outcome::CouldNotStart { errno, detail },
-        (End::TimedOut, _) => Outcome::TimedOut,
-        // A cancelled attempt that is gone for any other reason than its own end is gone: that is what was asked.
-        (End::Stopped | End::WorkerStopped | End::LeaseEnded | End::Refused, Stage::Cancelling { by, .. }) => {
-            Outcome::Cancelled { by: by.clone(), confirmed: true }
-        }
-        (End::LeaseEnded, _) => Outcome::Lost { started: Started::Yes, reason: LostReason::LeaseEnded },
-        (End::Refused, Stage::Assigned) => Outcome::Lost { started: Started::No, reason: LostReason::WorkerStopped },
-        // A worker that had said that the command ran cannot take that back by a refusal.
-        (End::Refused, Stage::Running { .. } | Stage::Unreachable { .. })
-        | (End::Stopped | End::WorkerStopped, Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. }) => {
-            Outcome::Lost { started: Started::Yes, reason: LostReason::WorkerStopped }
-        }
+    // A worker that had said that the command ran cannot take that back by a refusal.
+    let started = match (active.started(), &end) {
+        (Some(_), _) => Started::Yes,
+        (None, End::Refused) => Started::No,
+        (None, _) => Started::Unknown,
+    };
+    // A cancelled attempt that is gone for any other reason than its own end is gone: that is what was asked.
+    let cut_short = |reason| match &active.stage {
+        Stage::Cancelling { by, .. } => Outcome::Cancelled { by: by.clone(), confirmed: true },
+        Stage::Assigned | Stage::Running { .. } | Stage::Unreachable { .. } => Outcome::Lost { started, reason },
+    };
+    match end {
+        End::Exited(code) => Outcome::Exited { code },
+        End::Signaled(signal) => Outcome::Signaled { signal },
+        End::OutOfMemory => Outcome::OutOfMemory,
+        End::CouldNotStart { errno, detail } => Outcome::CouldNotStart { errno, detail },
+        End::TimedOut => Outcome::TimedOut,
+        End::Stopped | End::WorkerStopped | End::Refused => cut_short(LostReason::WorkerStopped),
+        End::LeaseEnded => cut_short(LostReason::LeaseEnded),
+        End::Abandoned => cut_short(LostReason::WorkerDied),
     }
 }

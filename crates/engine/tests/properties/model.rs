@@ -5,15 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sortie_engine::{
-    Active, AttemptId, Ended, Held, Job, JobId, Link, LiveJob, LostReason, Outcome, Ranges, Record, SessionId,
-    Snapshot, StateName, Tally, TaskId, Time, Worker, WorkerId,
+    Active, Again, AttemptId, Ended, Held, Job, JobId, Link, LiveJob, LostReason, OnLost, Outcome, Ranges, Record,
+    SessionId, Snapshot, Started, StateName, Tally, TaskId, Time, Tries, Worker, WorkerId,
 };
 
-/// Every task that was ever submitted, in exactly one of three places, and every worker.
+/// Every task that was ever submitted, in exactly one of four places, and every worker.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(crate) waiting: BTreeSet<TaskId>,
+    pub(crate) again: BTreeMap<TaskId, Again>,
     pub(crate) active: BTreeMap<TaskId, Active>,
     pub(crate) ended: BTreeMap<TaskId, StateName>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
@@ -30,9 +31,7 @@ impl Model {
         match record {
             Record::Submitted(job) => self.submitted(job),
             Record::Placed(task, active) => {
-                assert!(self.waiting.remove(task), "{task} is placed and did not wait");
-                assert_eq!((active.name(), active.attempt.number), (StateName::Assigned, 1));
-                self.active.insert(*task, active.clone());
+                self.placed(*task, active);
             }
             Record::Moved(task, active) => {
                 let old = self.active.insert(*task, active.clone());
@@ -42,7 +41,15 @@ impl Model {
                 let stays = old.name() != StateName::Cancelling || active.name() == StateName::Cancelling;
                 assert!(stays && old != *active, "{task} moves on, and no word takes a cancellation back");
             }
-            Record::Ended(task, ended) => self.task_ended(*task, ended),
+            Record::Ended(task, ended) => {
+                self.attempt_ended(*task, ended);
+                assert_eq!(self.ended.insert(*task, ended.outcome.state()), None, "{task} ends once");
+            }
+            Record::Retried(task, ended, again) => self.retried(*task, ended, again),
+            Record::GivenUp { task, at: _, outcome } => {
+                assert!(self.again.remove(task).is_some(), "{task} is given up and did not wait for another attempt");
+                assert_eq!(self.ended.insert(*task, outcome.state()), None, "{task} ends once");
+            }
             Record::EndedInQueue { job, range, at: _, outcome } => self.range_ended(*job, range, outcome.state()),
             Record::Counted { job, tally, ended } => _ = self.counted.insert(*job, (*tally, *ended)),
             Record::Worker(worker) => {
@@ -61,10 +68,63 @@ impl Model {
         self.jobs.insert(job.id, job.clone());
     }
 
-    fn task_ended(&mut self, task: TaskId, ended: &Ended) {
+    fn placed(&mut self, task: TaskId, active: &Active) {
+        let (attempt, tries) = match self.again.remove(&task) {
+            Some(again) => {
+                assert!(again.not_before <= active.attempt.assigned, "{task} is placed while it is held back");
+                (again.attempt + 1, again.tries)
+            }
+            None => {
+                assert!(self.waiting.remove(&task), "{task} is placed and did not wait");
+                (1, Tries::default())
+            }
+        };
+        assert_eq!((active.name(), active.attempt.number, active.tries), (StateName::Assigned, attempt, tries));
+        self.active.insert(task, active.clone());
+        let worker = &self.workers[&active.attempt.worker];
+        assert!(self.used(worker) <= worker.hello.slots, "{task} has no room on {worker:?}");
+    }
+
+    /// The slots of a worker that attempts of its own take.
+    fn used(&self, worker: &Worker) -> u32 {
+        let used = self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id);
+        let used = used.filter(|(task, _)| !self.orphans.contains(task));
+        used.map(|(task, _)| self.job(*task).spec().needs.slots).sum()
+    }
+
+    /// Another attempt follows as the policy says, and never on one that may still run.
+    fn retried(&mut self, task: TaskId, ended: &Ended, again: &Again) {
+        let before = self.active.get(&task).map(|active| (active.tries, active.name()));
+        let (before, stage) = before.unwrap_or_else(|| panic!("{task} ends and is not held"));
+        self.attempt_ended(task, ended);
+        let spec = self.job(task).spec();
+        assert_ne!(stage, StateName::Cancelling, "{task} is tried again after somebody cancelled it");
+        let failed = Tries { failed: before.failed + 1, ..before };
+        let lost = Tries { lost: before.lost + 1, ..before };
+        let expected = match &ended.outcome {
+            Outcome::Exited { code } if spec.retry.exit_codes.is_empty() || spec.retry.exit_codes.contains(code) => {
+                failed
+            }
+            Outcome::Signaled { .. } | Outcome::OutOfMemory | Outcome::CouldNotStart { .. } | Outcome::TimedOut => {
+                failed
+            }
+            Outcome::Lost { started: Started::No, .. } => before,
+            Outcome::Lost {
+                reason: LostReason::LeaseEnded | LostReason::WorkerStopped | LostReason::WorkerDied,
+                ..
+            } => lost,
+            other => panic!("{task} is tried again after {other:?}"),
+        };
+        assert_eq!((again.attempt, again.tries), (ended.attempt.number, expected));
+        assert!(again.tries.failed <= spec.retry.count && again.tries.lost <= spec.max_lost, "{again:?}");
+        assert!(again.tries.lost == 0 || spec.on_lost == OnLost::Retry, "{again:?}");
+        assert!(again.not_before >= ended.at && again.not_before <= ended.at + spec.retry.max_backoff, "{again:?}");
+        self.again.insert(task, again.clone());
+    }
+
+    fn attempt_ended(&mut self, task: TaskId, ended: &Ended) {
         let active = self.active.remove(&task).unwrap_or_else(|| panic!("{task} ends and is not held"));
         assert_eq!((&active.attempt, active.started()), (&ended.attempt, ended.started));
-        assert_eq!(self.ended.insert(task, ended.outcome.state()), None, "{task} ends once");
         let worker = ended.attempt.worker;
         let unheard = matches!(
             ended.outcome,
@@ -84,7 +144,8 @@ impl Model {
         let (mut used, mut left) = (0, BTreeSet::new());
         for (task, active) in self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id) {
             let (attempt, slots) = (task.attempt(active.attempt.number), self.job(*task).spec().needs.slots);
-            if presented.contains_key(&attempt) && used + slots <= worker.hello.slots {
+            let has_room = |taken: &u32| *taken == 0 || used + slots <= worker.hello.slots;
+            if presented.get(&attempt).is_some_and(has_room) {
                 (used, _) = (used + slots, presented.remove(&attempt));
                 assert_ne!(active.name(), StateName::Unreachable, "{attempt} is back");
                 left.remove(task);
@@ -134,7 +195,7 @@ impl Model {
             assert_eq!(ended.is_some(), tally.total() == job.submission.count, "job {id} ends with its last task");
         }
         let submitted: usize = self.jobs.values().map(|job| job.submission.count as usize).sum();
-        assert_eq!(self.waiting.len() + self.active.len() + self.ended.len(), submitted);
+        assert_eq!(self.waiting.len() + self.again.len() + self.active.len() + self.ended.len(), submitted);
         self.check_workers();
         self.check_order();
     }
@@ -142,10 +203,7 @@ impl Model {
     /// No worker holds more than its slots, and none has room for a task that waits.
     fn check_workers(&self) {
         for worker in self.workers.values() {
-            let used = self.active.iter().filter(|(_, active)| active.attempt.worker == worker.id);
-            let used = used.filter(|(task, _)| !self.orphans.contains(task));
-            let used: u32 = used.map(|(task, _)| self.job(*task).spec().needs.slots).sum();
-            assert!(used <= worker.hello.slots || worker.link.session().is_none(), "{worker:?} was given {used} slots");
+            let used = self.used(worker);
             let given_up = self.given_up.iter().filter(|((holder, _), _)| *holder == worker.id);
             let free = worker.hello.slots.saturating_sub(used + given_up.map(|(_, slots)| slots).sum::<u32>());
             let takes = |job: &Job| free >= job.spec().needs.slots && is_for(worker, job);
@@ -188,8 +246,12 @@ impl Model {
     /// What a store would give back.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let live = self.jobs.values().filter(|job| self.counted[&job.id].1.is_none());
-        let live =
-            live.map(|job| LiveJob { job: job.clone(), waiting: self.ranges(job.id), tally: self.counted[&job.id].0 });
+        let live = live.map(|job| LiveJob {
+            job: job.clone(),
+            waiting: self.ranges(job.id),
+            again: self.again_of(job.id),
+            tally: self.counted[&job.id].0,
+        });
         Snapshot {
             next_job: self.next_job(),
             jobs: live.collect(),
@@ -212,6 +274,11 @@ impl Model {
             ranges.push(task.index..task.index + 1);
         }
         ranges
+    }
+
+    fn again_of(&self, job: JobId) -> BTreeMap<u32, Again> {
+        let again = self.again.range(job.task(0)..=job.task(u32::MAX));
+        again.map(|(task, again)| (task.index, again.clone())).collect()
     }
 
     fn tally(&self, job: JobId) -> Tally {

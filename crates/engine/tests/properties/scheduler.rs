@@ -13,6 +13,9 @@ use crate::config;
 use crate::model::{Model, is_for};
 use crate::step::{MAX_QUEUE_SECONDS, Step, history};
 
+/// What chance is made of; any will do.
+const SEED: u64 = 7;
+
 /// A master, and beside it what can be known of it from its effects.
 struct Run {
     scheduler: Scheduler,
@@ -26,7 +29,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         Run {
-            scheduler: Scheduler::new(Limits::default()),
+            scheduler: Scheduler::new(Limits::default(), SEED),
             model: Model::default(),
             now: Time(0),
             requests: 0,
@@ -40,7 +43,9 @@ impl Run {
         self.now = self.now + Duration::from_millis(1);
         let request = RequestId(self.requests + 1);
         match step {
-            Step::Submit(submission) => self.ask(Input::Submit { request, submission }),
+            Step::Submit(submission) => {
+                self.ask(Input::Submit { request, submission: Box::new(submission), known: None });
+            }
             Step::CancelTask(task) => self.ask(Input::CancelTask { request, task, by: "ann".into() }),
             Step::CancelJob(job) => self.ask(Input::CancelJob { request, job, by: "ann".into() }),
             Step::Admit(worker, admission) => self.ask(Input::Admit { request, worker: worker.into(), admission }),
@@ -108,7 +113,9 @@ impl Run {
         let (request, name) = (RequestId(self.requests + 1), hello.name.clone());
         self.requests += 1;
         let mut effects = Effects::default();
-        self.scheduler.handle(self.now, Input::Join { request, session, hello, held: held.clone() }, &mut effects);
+        let introduction = self.sessions.len() as u64;
+        let join = Input::Join { request, session, hello, introduction, held: held.clone() };
+        self.scheduler.handle(self.now, join, &mut effects);
         effects.records.iter().for_each(|record| self.model.apply(record));
         match effects.answers.as_slice() {
             [(to, Answer::Joined { kill })] if *to == request => self.model.joined(&name, &held, kill),
@@ -185,14 +192,24 @@ impl Run {
             };
             assert_eq!((effects.stale_reports, effects.orders), (1, orders));
         } else if is_end {
-            assert!(self.model.ended.contains_key(&attempt.task));
+            let is_over = |record: &Record| match record {
+                Record::Ended(task, _) | Record::Retried(task, ..) => *task == attempt.task,
+                Record::Submitted(_)
+                | Record::Placed(..)
+                | Record::Moved(..)
+                | Record::GivenUp { .. }
+                | Record::EndedInQueue { .. }
+                | Record::Counted { .. }
+                | Record::Worker(_) => false,
+            };
+            assert!(effects.records.iter().any(is_over), "{attempt} has ended: {effects:?}");
         }
     }
 
     /// The master is killed, and a new one takes up the records.
     fn restart(&mut self) {
         let mut effects = Effects::default();
-        self.scheduler = Scheduler::recover(Limits::default(), self.model.snapshot(), self.now, &mut effects);
+        self.scheduler = Scheduler::recover(Limits::default(), SEED, self.model.snapshot(), self.now, &mut effects);
         effects.records.iter().for_each(|record| self.model.apply(record));
         self.model.restarted();
         effects.records.clear();
@@ -213,7 +230,7 @@ impl Run {
         self.model.check();
         let snapshot = self.scheduler.snapshot();
         assert_eq!(self.model.snapshot(), snapshot);
-        let restored = Scheduler::restore(Limits::default(), snapshot.clone());
+        let restored = Scheduler::restore(Limits::default(), SEED, snapshot.clone());
         assert_eq!(restored.snapshot(), snapshot);
         // Room that is taken by what was given up, and orphans that take none, belong to sessions.
         assert!(self.model.has_left_behind() || restored.check().is_ok(), "{:?}", restored.check());
@@ -241,8 +258,11 @@ impl Run {
         for session in self.model.sessions() {
             self.tell(Input::Disconnect { session });
         }
-        self.now = self.now + Duration::from_secs(MAX_QUEUE_SECONDS);
-        self.wake();
+        // What is lost now is held back, and then waits once more.
+        for _ in 0..3 {
+            self.now = self.now + Duration::from_secs(MAX_QUEUE_SECONDS);
+            self.wake();
+        }
         assert!(self.model.workers.values().all(|worker| matches!(worker.link, Link::Gone { .. })));
         assert_eq!(self.scheduler.next_deadline(), None);
         let left = self.scheduler.snapshot();

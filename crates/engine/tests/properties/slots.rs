@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sortie_engine::{Action, AttemptId, End, Event, Exit, JobId, Report, Slots, Time};
+use sortie_engine::{Action, AttemptId, End, Event, Exit, JobId, Report, Slots, Time, Usage};
 
 use crate::config;
 
@@ -23,6 +23,8 @@ enum Step {
     Stop(usize),
     Spawned(usize),
     SpawnFailed(usize),
+    /// The executor has not started what it was told to withhold.
+    Withheld(usize),
     Exited(usize, Exit),
     /// The executor speaks of an attempt that ended, or never was.
     Nonsense(usize),
@@ -44,6 +46,7 @@ struct Known {
     process: Process,
     /// It may be killed without having been told to end: by order, or at the end of the lease.
     condemned: bool,
+    withheld: bool,
     started: bool,
     ended: Option<End>,
 }
@@ -109,6 +112,13 @@ impl Run {
                 self.become_of(attempt, Process::Gone { touched: false });
                 self.event(Event::SpawnFailed { attempt, errno: 2, detail: "no such file".into() });
             }
+            Step::Withheld(pick) => {
+                let Some(attempt) = self.pick(pick, |process| process == Process::Asked) else { return };
+                if self.known[&attempt].withheld {
+                    self.become_of(attempt, Process::Gone { touched: false });
+                    self.event(Event::Withheld(attempt));
+                }
+            }
             Step::Exited(pick, exit) => {
                 let Some(attempt) = self.pick(pick, Process::is_alive) else { return };
                 self.exit(attempt, exit);
@@ -116,7 +126,7 @@ impl Run {
             Step::Nonsense(pick) => {
                 let attempt = self.pick(pick, |process| !process.is_held()).unwrap_or(JobId(999).task(0).attempt(1));
                 assert_eq!(self.handle(Event::Spawned(attempt)), []);
-                assert_eq!(self.handle(Event::Exited(attempt, Exit::Code(0))), []);
+                assert_eq!(self.handle(Event::Exited(attempt, Exit::Code(0), Usage::default())), []);
             }
             Step::Kill(pick) => {
                 let Some(attempt) = self.pick(pick, Process::is_held) else { return };
@@ -136,7 +146,8 @@ impl Run {
 
     fn start(&mut self, slots: u32, timeout: u64, grace: u64) {
         let attempt = JobId(self.known.len() as u64).task(0).attempt(1);
-        let known = Known { slots, process: Process::Refused, condemned: false, started: false, ended: None };
+        let known =
+            Known { slots, process: Process::Refused, condemned: false, withheld: false, started: false, ended: None };
         self.known.insert(attempt, known);
         let (timeout, kill_grace) = (Duration::from_secs(timeout), Duration::from_secs(grace));
         self.event(Event::Start { attempt, slots, timeout, kill_grace });
@@ -148,7 +159,7 @@ impl Run {
     fn exit(&mut self, attempt: AttemptId, exit: Exit) {
         let touched = self.known[&attempt].process != Process::Alive;
         self.become_of(attempt, Process::Gone { touched });
-        self.event(Event::Exited(attempt, exit));
+        self.event(Event::Exited(attempt, exit, Usage { killed: 7, ..Usage::default() }));
     }
 
     fn condemn(&mut self, which: impl Fn(&AttemptId) -> bool) {
@@ -203,13 +214,18 @@ impl Run {
                 assert_ne!(self.leave, Leave::Over, "{attempt} is started in a worker that stops");
                 self.turn(attempt, &[Process::Refused], Process::Asked);
             }
+            Action::Withhold(attempt) => {
+                let known = self.known.get_mut(&attempt).expect("a known attempt");
+                assert!(known.process == Process::Asked && !known.withheld, "{known:?}");
+                known.withheld = true;
+            }
             Action::Terminate(attempt) => self.turn(attempt, &[Process::Alive], Process::Terminated),
             Action::Kill(attempt) if self.known[&attempt].condemned => {
                 self.turn(attempt, &[Process::Alive, Process::Terminated], Process::Killed);
             }
             Action::Kill(attempt) => self.turn(attempt, &[Process::Terminated], Process::Killed),
             Action::Report(Report::Started(attempt)) => self.told_start(attempt),
-            Action::Report(Report::Ended(attempt, end)) => self.told_end(attempt, end),
+            Action::Report(Report::Ended(attempt, end, usage)) => self.told_end(attempt, end, usage),
             Action::Report(Report::Leaving | Report::Heartbeat { .. }) => panic!("that is for the shell to say"),
         }
     }
@@ -227,17 +243,22 @@ impl Run {
     }
 
     /// An end is told once, after the command is gone, and says what the worker itself did first.
-    fn told_end(&mut self, attempt: AttemptId, end: End) {
+    fn told_end(&mut self, attempt: AttemptId, end: End, usage: Option<Usage>) {
         let known = self.known.get_mut(&attempt).expect("a known attempt");
         assert!(known.ended.is_none(), "{known:?}: {end:?}");
         let fits = match &end {
-            End::Exited(_) | End::Signaled(_) => known.process == Process::Gone { touched: false } && known.started,
+            End::Exited(_) | End::Signaled(_) | End::OutOfMemory => {
+                known.process == Process::Gone { touched: false } && known.started
+            }
             End::TimedOut | End::WorkerStopped => known.process == Process::Gone { touched: true } && known.started,
             End::Stopped => known.process == Process::Gone { touched: known.started },
             End::CouldNotStart { .. } => known.process == Process::Gone { touched: false } && !known.started,
             End::LeaseEnded => known.process == Process::Gone { touched: true } && known.started && known.condemned,
+            End::Refused if known.withheld => known.process == Process::Gone { touched: false } && !known.started,
             End::Refused => known.process == Process::Refused,
+            End::Abandoned => false,
         };
+        assert_eq!(usage.map(|usage| usage.killed), known.started.then_some(7), "{end:?}");
         assert!(fits, "{known:?}: {end:?}");
         known.ended = Some(end);
     }
@@ -289,7 +310,7 @@ impl Run {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let exit = prop_oneof![(0i32..3).prop_map(Exit::Code), Just(Exit::Signal(9))];
+    let exit = prop_oneof![(0i32..3).prop_map(Exit::Code), Just(Exit::Signal(9)), Just(Exit::OutOfMemory)];
     prop_oneof![
         8 => (1u32..6, 1u64..30, 1u64..10)
             .prop_map(|(slots, timeout, grace)| Step::Start { slots, timeout, grace }),
@@ -297,6 +318,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Stop),
         8 => any::<usize>().prop_map(Step::Spawned),
         2 => any::<usize>().prop_map(Step::SpawnFailed),
+        4 => any::<usize>().prop_map(Step::Withheld),
         5 => (any::<usize>(), exit).prop_map(|(pick, exit)| Step::Exited(pick, exit)),
         1 => any::<usize>().prop_map(Step::Nonsense),
         1 => any::<usize>().prop_map(Step::Kill),

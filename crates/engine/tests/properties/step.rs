@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sortie_engine::{Admission, AttemptId, Draft, End, Held, Hello, JobId, Report, Submission, TaskId};
+use sortie_engine::{
+    Admission, AttemptId, Command, End, Held, Hello, JobId, Needs, OnLost, Report, Retry, Submission, TaskId, TaskSpec,
+};
 
 /// The longest that a task waits in these runs, in seconds.
 pub(crate) const MAX_QUEUE_SECONDS: u64 = 100;
@@ -49,7 +51,7 @@ impl Word {
     pub(crate) fn about(self, attempt: AttemptId) -> Report {
         match self {
             Word::Started => Report::Started(attempt),
-            Word::Ended(end) => Report::Ended(attempt, end),
+            Word::Ended(end) => Report::Ended(attempt, end, None),
         }
     }
 }
@@ -110,33 +112,49 @@ fn hello() -> impl Strategy<Value = Hello> {
 }
 
 fn submission() -> impl Strategy<Value = Submission> {
-    let selector = prop_oneof![3 => Just(None), 1 => Just(Some("gpu")), 1 => Just(Some("!gpu"))];
-    (1u32..6, -1i32..2, 1u32..4, selector, 1u64..60, 1..MAX_QUEUE_SECONDS).prop_map(
-        |(count, priority, slots, selector, timeout, queue_timeout)| {
-            let draft = Draft {
-                cmd: Some("true".into()),
-                priority: Some(priority),
-                slots: Some(slots),
-                selector: selector.map(str::to_owned),
-                timeout: Some(Duration::from_secs(timeout)),
-                queue_timeout: Some(Duration::from_secs(queue_timeout)),
-                ..Draft::default()
+    let selector = prop_oneof![3 => Just(""), 1 => Just("gpu"), 1 => Just("!gpu")];
+    (1u32..6, -1i32..2, 1u32..4, selector, 1u64..60, 1..MAX_QUEUE_SECONDS, policy()).prop_map(
+        |(count, priority, slots, selector, timeout, queue_timeout, (retry, on_lost, max_lost))| {
+            let spec = TaskSpec {
+                priority,
+                needs: Needs { slots, selector: selector.parse().expect("a selector") },
+                timeout: Duration::from_secs(timeout),
+                queue_timeout: Duration::from_secs(queue_timeout),
+                retry,
+                on_lost,
+                max_lost,
+                ..TaskSpec::new(Command::Line("true".into()))
             };
-            Submission { spec: draft.check().expect("a spec"), count, traceparent: None }
+            Submission { spec, count, traceparent: None, key: None }
         },
     )
+}
+
+fn policy() -> impl Strategy<Value = (Retry, OnLost, u32)> {
+    let on_lost = prop_oneof![3 => Just(OnLost::Retry), 1 => Just(OnLost::Fail)];
+    (0u32..3, 1u64..20, prop::option::of(1i32..3), on_lost, 0u32..3).prop_map(|(count, backoff, code, on_lost, max)| {
+        let retry = Retry {
+            count,
+            backoff: Duration::from_secs(backoff),
+            max_backoff: Duration::from_secs(20),
+            exit_codes: code.into_iter().collect(),
+        };
+        (retry, on_lost, max)
+    })
 }
 
 fn word() -> impl Strategy<Value = Word> {
     let could_not = End::CouldNotStart { errno: 2, detail: "no such file".into() };
     let end = prop_oneof![
-        3 => (0i32..2).prop_map(End::Exited),
+        3 => (0i32..3).prop_map(End::Exited),
         1 => Just(End::Signaled(9)),
         1 => Just(could_not),
         1 => Just(End::TimedOut),
         1 => Just(End::Stopped),
         1 => Just(End::WorkerStopped),
         1 => Just(End::LeaseEnded),
+        1 => Just(End::OutOfMemory),
+        1 => Just(End::Abandoned),
         1 => Just(End::Refused),
     ];
     prop_oneof![1 => Just(Word::Started), 1 => end.prop_map(Word::Ended)]

@@ -80,7 +80,7 @@ fn room_of_a_given_up_attempt_is_given_away_when_it_is_gone() {
 fn what_waits_for_too_long_expires_and_only_that() {
     let mut world = World::with_worker(1);
     let expected = ["job 1 x9 at 0", "placed 1.0#1 on 1 at 0: assigned", "to s1: start 1.0#1", "answer: submitted 1"];
-    assert_eq!(world.submit(9, |draft| draft.timeout = Some(Duration::from_secs(2 * QUEUE_TIMEOUT))), expected);
+    assert_eq!(world.submit(9, |spec| spec.timeout = Duration::from_secs(2 * QUEUE_TIMEOUT)), expected);
     assert_eq!(world.started(1, "1.0#1"), ["moved 1.0#1 on 1 at 0: running since 0"]);
     let expected = ["ended 1.4..5 in queue at 0: cancelled by ann", "count 1: 1 cancelled; open", "answer: done"];
     assert_eq!(world.cancel_task("1.4"), expected);
@@ -104,7 +104,7 @@ fn what_waits_for_too_long_expires_and_only_that() {
 #[test]
 fn a_master_that_overslept_does_all_that_was_due_in_order() {
     let mut world = World::assigned();
-    assert_eq!(world.submit(2, |draft| draft.queue_timeout = Some(Duration::from_secs(20))).len(), 2);
+    assert_eq!(world.submit(2, |spec| spec.queue_timeout = Duration::from_secs(20)).len(), 2);
     let expected = [
         "ended 2.0..2 in queue at 50: expired",
         "count 2: 2 expired; expired at 50",

@@ -27,6 +27,7 @@ fn every_end_of_a_running_command_is_told_as_it_was() {
         (could_not, "could not start: 2 no such file", "failed"),
         (End::TimedOut, "timed out", "timed_out"),
         (End::Stopped, "lost, started Yes, WorkerStopped", "lost"),
+        (End::Abandoned, "lost, started Yes, WorkerDied", "lost"),
         (End::WorkerStopped, "lost, started Yes, WorkerStopped", "lost"),
         (End::LeaseEnded, "lost, started Yes, LeaseEnded", "lost"),
         // It said that it ran: a refusal cannot take that back.
@@ -45,9 +46,9 @@ fn every_end_of_a_running_command_is_told_as_it_was() {
 fn a_command_that_never_started_has_no_start() {
     let could_not = End::CouldNotStart { errno: 13, detail: "denied".into() };
     let ends = [
-        (End::Refused, "lost, started No, WorkerStopped", "lost"),
         (could_not, "could not start: 13 denied", "failed"),
-        (End::Stopped, "lost, started Yes, WorkerStopped", "lost"),
+        (End::Stopped, "lost, started Unknown, WorkerStopped", "lost"),
+        (End::Abandoned, "lost, started Unknown, WorkerDied", "lost"),
     ];
     for (end, outcome, state) in ends {
         let mut world = World::assigned();

@@ -1,6 +1,6 @@
 //! Why a task is not running.
 
-use sortie_engine::{Explanation, StateName, Why};
+use sortie_engine::{Explanation, Needs, StateName, Why};
 
 use crate::world::{NOTHING, World, hello, labelled};
 
@@ -18,7 +18,7 @@ fn explain(world: &World, task: &str) -> (StateName, Why, u32, [u32; 4]) {
 #[test]
 fn each_reason_in_turn_until_the_task_is_held() {
     let mut world = World::new();
-    let lines = world.submit(1, |draft| (draft.slots, draft.selector) = (Some(2), Some("gpu".into())));
+    let lines = world.submit(1, |spec| spec.needs = Needs { slots: 2, selector: "gpu".parse().expect("a selector") });
     assert_eq!(lines, ["job 1 x1 at 0", "answer: submitted 1"]);
     assert_eq!(explain(&world, "1.0"), (StateName::Queued, Why::NoWorker, 0, [0, 0, 0, 0]));
     assert_eq!(world.join(hello("a", 4)).len(), 2);
@@ -40,9 +40,9 @@ fn each_reason_in_turn_until_the_task_is_held() {
 fn busy_workers_and_how_many_tasks_go_first() {
     let mut world = World::running();
     assert_eq!(world.submit(5, |_| ()).len(), 2);
-    assert_eq!(world.submit(3, |draft| draft.priority = Some(1)).len(), 2);
+    assert_eq!(world.submit(3, |spec| spec.priority = 1).len(), 2);
     assert_eq!(world.submit(2, |_| ()).len(), 2);
-    assert_eq!(world.submit(9, |draft| draft.slots = Some(2)).len(), 2);
+    assert_eq!(world.submit(9, |spec| spec.needs.slots = 2).len(), 2);
     assert_eq!(world.cancel_task("2.1").len(), 3);
     let busy = |ahead| (StateName::Queued, Why::Busy, ahead, [1, 1, 1, 1]);
     assert_eq!(explain(&world, "3.0"), busy(0));

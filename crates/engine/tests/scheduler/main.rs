@@ -8,6 +8,8 @@ mod leases;
 mod placing;
 mod recovering;
 mod render;
+mod retrying;
 mod stale;
+mod submitting;
 mod workers;
 mod world;

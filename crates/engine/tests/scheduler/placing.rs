@@ -1,6 +1,6 @@
 //! Which task goes to which worker, and when.
 
-use sortie_engine::{Draft, End};
+use sortie_engine::{End, TaskSpec};
 
 use crate::world::{NOTHING, World, hello, labelled};
 
@@ -66,7 +66,7 @@ fn an_array_is_placed_as_room_comes_free() {
 fn higher_priority_goes_first_and_within_one_the_older_job() {
     let mut world = World::new();
     for (job, priority) in [(1, 0), (2, 5), (3, -1), (4, 5)] {
-        let lines = world.submit(1, |draft| draft.priority = Some(priority));
+        let lines = world.submit(1, |spec| spec.priority = priority);
         assert_eq!(lines, [format!("job {job} x1 at 0"), format!("answer: submitted {job}")]);
     }
     assert_eq!(world.add_worker(hello("a", 1)), ["placed 2.0#1 on 1 at 0: assigned", "to s1: start 2.0#1"]);
@@ -85,9 +85,9 @@ fn higher_priority_goes_first_and_within_one_the_older_job() {
 fn priority_holds_across_classes_of_different_needs() {
     let mut world = World::new();
     assert_eq!(world.submit(1, |_| ()), ["job 1 x1 at 0", "answer: submitted 1"]);
-    let lines = world.submit(1, |draft| (draft.slots, draft.priority) = (Some(2), Some(1)));
+    let lines = world.submit(1, |spec| (spec.needs.slots, spec.priority) = (2, 1));
     assert_eq!(lines, ["job 2 x1 at 0", "answer: submitted 2"]);
-    let lines = world.submit(1, |draft| selector(draft, "gpu"));
+    let lines = world.submit(1, |spec| selector(spec, "gpu"));
     assert_eq!(lines, ["job 3 x1 at 0", "answer: submitted 3"]);
     let expected = [
         "placed 2.0#1 on 1 at 0: assigned",
@@ -103,7 +103,7 @@ fn priority_holds_across_classes_of_different_needs() {
 #[test]
 fn a_selector_finds_its_worker_and_holds_nobody_else_up() {
     let mut world = World::with_worker(1);
-    let lines = world.submit(1, |draft| selector(draft, "zone=b"));
+    let lines = world.submit(1, |spec| selector(spec, "zone=b"));
     assert_eq!(lines, ["job 1 x1 at 0", "answer: submitted 1"]);
     let expected = ["job 2 x1 at 0", "placed 2.0#1 on 1 at 0: assigned", "to s1: start 2.0#1", "answer: submitted 2"];
     assert_eq!(world.submit(1, |_| ()), expected);
@@ -115,10 +115,10 @@ fn a_selector_finds_its_worker_and_holds_nobody_else_up() {
 fn a_wide_task_waits_for_a_worker_with_all_its_slots_free() {
     let mut world = World::with_worker(3);
     let expected = ["job 1 x1 at 0", "placed 1.0#1 on 1 at 0: assigned", "to s1: start 1.0#1", "answer: submitted 1"];
-    assert_eq!(world.submit(1, |draft| draft.slots = Some(2)), expected);
-    assert_eq!(world.submit(1, |draft| draft.slots = Some(3)), ["job 2 x1 at 0", "answer: submitted 2"]);
+    assert_eq!(world.submit(1, |spec| spec.needs.slots = 2), expected);
+    assert_eq!(world.submit(1, |spec| spec.needs.slots = 3), ["job 2 x1 at 0", "answer: submitted 2"]);
     // One slot is free: too few for another wide task, enough for a narrow one.
-    assert_eq!(world.submit(1, |draft| draft.slots = Some(2)), ["job 3 x1 at 0", "answer: submitted 3"]);
+    assert_eq!(world.submit(1, |spec| spec.needs.slots = 2), ["job 3 x1 at 0", "answer: submitted 3"]);
     let expected = ["job 4 x1 at 0", "placed 4.0#1 on 1 at 0: assigned", "to s1: start 4.0#1", "answer: submitted 4"];
     assert_eq!(world.submit(1, |_| ()), expected);
     let expected = [
@@ -152,6 +152,6 @@ fn tasks_are_spread_by_the_most_free_slots_and_then_by_the_older_worker() {
     assert_eq!((lines[0].as_str(), lines[11].as_str(), lines.len()), ("job 1 x6 at 0", "answer: submitted 1", 12));
 }
 
-fn selector(draft: &mut Draft, selector: &str) {
-    draft.selector = Some(selector.to_owned());
+fn selector(spec: &mut TaskSpec, selector: &str) {
+    spec.needs.selector = selector.parse().expect("a selector");
 }

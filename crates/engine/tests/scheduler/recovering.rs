@@ -145,7 +145,7 @@ fn what_waits_keeps_its_order_and_its_deadline() {
     let mut world = World::new();
     assert_eq!(world.submit(1, |_| ()), ["job 1 x1 at 0", "answer: submitted 1"]);
     assert_eq!(world.pass(1), NOTHING);
-    assert_eq!(world.submit(2, |draft| draft.priority = Some(1)), ["job 2 x2 at 1", "answer: submitted 2"]);
+    assert_eq!(world.submit(2, |spec| spec.priority = 1), ["job 2 x2 at 1", "answer: submitted 2"]);
     assert_eq!(world.restart(), NOTHING);
     assert_eq!(world.add_worker(hello("a", 1)), ["placed 2.0#1 on 1 at 1: assigned", "to s1: start 2.0#1"]);
     assert_eq!(world.started(1, "2.0#1"), ["moved 2.0#1 on 1 at 1: running since 1"]);
@@ -176,15 +176,15 @@ fn workers_are_remembered_with_their_numbers_and_their_draining() {
 #[test]
 fn restoring_gives_the_very_state_back() {
     let mut world = World::running();
-    assert_eq!(world.submit(3, |draft| draft.slots = Some(2)).len(), 2);
+    assert_eq!(world.submit(3, |spec| spec.needs.slots = 2).len(), 2);
     assert_eq!(world.join(hello("b", 1)).len(), 2);
-    let restored = Scheduler::restore(Limits::default(), world.snapshot());
+    let restored = Scheduler::restore(Limits::default(), 1, world.snapshot());
     assert_eq!(restored.check(), Ok(()));
     assert_eq!(restored.snapshot(), world.snapshot());
 }
 
 #[test]
 fn nothing_remembered_is_a_new_scheduler() {
-    let restored = Scheduler::restore(Limits::default(), Snapshot::default());
-    assert_eq!(restored.snapshot(), Scheduler::new(Limits::default()).snapshot());
+    let restored = Scheduler::restore(Limits::default(), 1, Snapshot::default());
+    assert_eq!(restored.snapshot(), Scheduler::new(Limits::default(), 1).snapshot());
 }

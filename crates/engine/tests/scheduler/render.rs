@@ -1,8 +1,8 @@
 //! Effects as lines of text, nothing left out, so that a script accounts for all of them in one comparison.
 
 use sortie_engine::{
-    Active, Admission, Answer, Effects, Ended, Link, Order, Outcome, QueueOutcome, Record, Stage, Tally, TaskId, Time,
-    Worker,
+    Active, Admission, Again, Answer, Effects, Ended, Link, Order, Outcome, QueueOutcome, Record, Stage, Tally, TaskId,
+    Time, Worker,
 };
 
 /// One line for each effect: records, then orders, then answers, then the count of stale reports.
@@ -20,6 +20,10 @@ fn record(record: &Record) -> String {
         Record::Placed(task, to) => format!("placed {}", active(*task, to)),
         Record::Moved(task, to) => format!("moved {}", active(*task, to)),
         Record::Ended(task, to) => ended(*task, to),
+        Record::Retried(task, to, again) => format!("{}; {}", ended(*task, to), waits_again(again)),
+        Record::GivenUp { task, at, outcome } => {
+            format!("given up {task} at {}: {}", seconds(*at), queue_outcome(outcome))
+        }
         Record::EndedInQueue { job, range, at, outcome } => {
             format!("ended {job}.{range:?} in queue at {}: {}", seconds(*at), queue_outcome(outcome))
         }
@@ -45,6 +49,11 @@ fn active(task: TaskId, active: &Active) -> String {
     format!("{task}#{} on {} at {}: {stage}", attempt.number, attempt.worker, seconds(attempt.assigned))
 }
 
+/// Waits are by chance, and not in whole seconds.
+fn waits_again(again: &Again) -> String {
+    format!("again after {} failed, {} lost", again.tries.failed, again.tries.lost)
+}
+
 fn ended(task: TaskId, ended: &Ended) -> String {
     let (attempt, at) = (&ended.attempt, seconds(ended.at));
     let (given, outcome) = (seconds(attempt.assigned), outcome(&ended.outcome));
@@ -64,6 +73,7 @@ fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exited {code}"),
         Outcome::Signaled { signal } => format!("signal {signal}"),
+        Outcome::OutOfMemory => "out of memory".to_owned(),
         Outcome::CouldNotStart { errno, detail } => format!("could not start: {errno} {detail}"),
         Outcome::TimedOut => "timed out".to_owned(),
         Outcome::Cancelled { by, confirmed: true } => format!("cancelled by {by}"),
@@ -124,6 +134,9 @@ fn order(order: &Order) -> String {
 fn answer(answer: &Answer) -> String {
     match answer {
         Answer::Submitted(job) => format!("submitted {job}"),
+        Answer::Repeated(job) => format!("repeated {job}"),
+        Answer::KeyTaken(job) => format!("key taken by {job}"),
+        Answer::QueueFull => "queue full".to_owned(),
         Answer::Done => "done".to_owned(),
         Answer::Joined { kill } if kill.is_empty() => "joined".to_owned(),
         Answer::Joined { kill } => {

@@ -111,7 +111,7 @@ fn a_joining_session_is_superseded_with_its_deadline() {
 fn what_a_worker_says_anew_counts_anew() {
     let mut world = World::with_worker(1);
     assert_eq!(world.disconnect(1), ["worker 1 a/i1 x1: open, gone since 0"]);
-    let lines = world.submit(2, |draft| draft.selector = Some("gpu".into()));
+    let lines = world.submit(2, |spec| spec.needs.selector = "gpu".parse().expect("a selector"));
     assert_eq!(lines, ["job 1 x2 at 0", "answer: submitted 1"]);
     let anew = Hello { instance: "i2".into(), version: "2".into(), ..labelled("a", 2, "gpu") };
     assert_eq!(world.join(anew.clone()), ["worker 1 a/i2 x2: open, joining s2 until 10", "answer: joined"]);

@@ -1,16 +1,21 @@
 //! A scheduler and a clock that only goes when a script lets it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_engine::{
-    Admission, AttemptId, Draft, Effects, End, Explanation, Held, Hello, Input, JobId, Limits, Link, Order, Record,
-    Report, RequestId, Scheduler, SessionId, Snapshot, Submission, TaskId, Time,
+    Admission, AttemptId, Command, Effects, End, Explanation, Held, Hello, Input, Job, JobId, Limits, Link, OnLost,
+    Order, Record, Report, RequestId, Scheduler, SessionId, Snapshot, Submission, TaskId, TaskSpec, Time,
 };
 
 use crate::render;
 
 /// The effects of nothing.
 pub(crate) const NOTHING: [&str; 0] = [];
+/// What chance is made of.
+const SEED: u64 = 1;
+
 /// How long a command may run in these scripts, in seconds.
 pub(crate) const TIMEOUT: u64 = 100;
 /// How long a task may wait in these scripts, in seconds.
@@ -26,6 +31,9 @@ pub(crate) type Lines = Vec<String>;
 /// A scheduler whose invariants are checked after every input.
 pub(crate) struct World {
     scheduler: Scheduler,
+    limits: Limits,
+    /// The jobs on disk, by the keys that they were submitted under.
+    keys: BTreeMap<String, Arc<Job>>,
     now: Time,
     last_request: usize,
     last_session: u64,
@@ -34,8 +42,28 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let scheduler = Scheduler::new(Limits::default());
-        World { scheduler, now: Time(0), last_request: 0, last_session: 0, silent: false }
+        World::with_limits(Limits::default())
+    }
+
+    /// A world with other chances, and a worker of 20 slots.
+    pub(crate) fn with_seed(seed: u64) -> Self {
+        let mut world = World::new();
+        world.scheduler = Scheduler::new(Limits::default(), seed);
+        assert_eq!(world.add_worker(hello("a", 20)), NOTHING);
+        world
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> Self {
+        let scheduler = Scheduler::new(limits.clone(), SEED);
+        World {
+            scheduler,
+            limits,
+            keys: BTreeMap::new(),
+            now: Time(0),
+            last_request: 0,
+            last_session: 0,
+            silent: false,
+        }
     }
 
     /// A world with worker 1, named `a`, on session 1.
@@ -64,17 +92,45 @@ impl World {
     /// The master is killed and a new one takes up what the old one had written.
     pub(crate) fn restart(&mut self) -> Lines {
         let mut effects = Effects::default();
-        self.scheduler = Scheduler::recover(Limits::default(), self.snapshot(), self.now, &mut effects);
+        self.scheduler = Scheduler::recover(self.limits.clone(), SEED, self.snapshot(), self.now, &mut effects);
         self.told(&effects)
     }
 
-    pub(crate) fn submit(&mut self, count: u32, change: impl FnOnce(&mut Draft)) -> Lines {
+    pub(crate) fn submit(&mut self, count: u32, change: impl FnOnce(&mut TaskSpec)) -> Lines {
         let (request, submission) = (self.request(), submission(count, change));
         let given = submission.clone();
-        let effects = self.handle(Input::Submit { request, submission });
+        let effects = self.handle(Input::Submit { request, submission: Box::new(submission), known: None });
         let jobs = effects.records.iter().filter_map(submitted);
         assert!(jobs.eq([&given]), "the job is what was submitted: {effects:?}");
         self.told(&effects)
+    }
+
+    /// Submits what has no room.
+    pub(crate) fn refused(&mut self, count: u32, change: impl FnOnce(&mut TaskSpec)) -> Lines {
+        let (request, submission) = (self.request(), Box::new(submission(count, change)));
+        self.input(Input::Submit { request, submission, known: None })
+    }
+
+    /// Submits several jobs, each with its key and count, that go to disk together.
+    pub(crate) fn submit_many(&mut self, jobs: &[(&str, u32)]) -> Lines {
+        let request = self.request();
+        let mut effects = Effects::default();
+        for (key, count) in jobs {
+            let submission = Submission { key: Some((*key).to_owned()), ..submission(*count, |_| ()) };
+            let known = self.keys.get(*key).cloned();
+            self.scheduler.handle(
+                self.now,
+                Input::Submit { request, submission: Box::new(submission), known },
+                &mut effects,
+            );
+        }
+        self.keys.extend(std::mem::take(&mut effects.keys));
+        self.told(&effects)
+    }
+
+    /// A day passes for the keys.
+    pub(crate) fn forget_keys(&mut self) {
+        self.keys.clear();
     }
 
     pub(crate) fn cancel_task(&mut self, task: &str) -> Lines {
@@ -104,12 +160,18 @@ impl World {
 
     /// Joins with attempts, each with the slots that it takes, and whether it has started.
     pub(crate) fn join_with(&mut self, hello: Hello, held: &[(&str, u32, bool)]) -> Lines {
+        let introduction = self.last_session + 1;
+        self.join_as(hello, introduction, held)
+    }
+
+    /// The same, with the number of the introduction given: else every one is later than all before.
+    pub(crate) fn join_as(&mut self, hello: Hello, introduction: u64, held: &[(&str, u32, bool)]) -> Lines {
         self.last_session += 1;
         let (request, session) = (self.request(), SessionId(self.last_session));
         let held =
             held.iter().map(|(id, slots, started)| Held { attempt: attempt_id(id), slots: *slots, started: *started });
         let held = held.collect();
-        self.input(Input::Join { request, session, hello, held })
+        self.input(Input::Join { request, session, hello, introduction, held })
     }
 
     pub(crate) fn connect(&mut self, session: u64) -> Lines {
@@ -137,7 +199,7 @@ impl World {
     /// Every end is acknowledged, whether it fits or not, if there is somebody to tell; the lines are the rest.
     pub(crate) fn ended(&mut self, session: u64, attempt: &str, end: End) -> Lines {
         let is_open = self.sessions().contains(&SessionId(session));
-        let mut lines = self.report(session, Report::Ended(attempt_id(attempt), end));
+        let mut lines = self.report(session, Report::Ended(attempt_id(attempt), end, None));
         let (all, acknowledgement) = (lines.len(), format!("to s{session}: acknowledge {attempt}"));
         lines.retain(|line| *line != acknowledgement);
         assert_eq!(all - lines.len(), usize::from(is_open), "{attempt} is acknowledged to {session}");
@@ -222,6 +284,12 @@ impl World {
         self.scheduler.next_deadline().map(|time| time.0 / 1000)
     }
 
+    /// The next deadline, if it is a task's and not a worker's lease.
+    pub(crate) fn next_deadline_of_tasks(&self) -> Option<u64> {
+        let snapshot = self.snapshot();
+        (!snapshot.jobs.is_empty()).then(|| self.next_deadline()).flatten()
+    }
+
     fn sessions(&self) -> Vec<SessionId> {
         self.snapshot().workers.iter().filter_map(|worker| worker.link.session()).collect()
     }
@@ -283,16 +351,16 @@ fn attempt_id(text: &str) -> AttemptId {
     task_id(task).attempt(number.parse().expect("an attempt's number"))
 }
 
-fn submission(count: u32, change: impl FnOnce(&mut Draft)) -> Submission {
-    let mut draft = Draft {
-        cmd: Some("true".into()),
-        timeout: Some(Duration::from_secs(TIMEOUT)),
-        kill_grace: Some(Duration::from_secs(10)),
-        queue_timeout: Some(Duration::from_secs(QUEUE_TIMEOUT)),
-        ..Draft::default()
+fn submission(count: u32, change: impl FnOnce(&mut TaskSpec)) -> Submission {
+    let mut spec = TaskSpec {
+        timeout: Duration::from_secs(TIMEOUT),
+        kill_grace: Duration::from_secs(10),
+        queue_timeout: Duration::from_secs(QUEUE_TIMEOUT),
+        on_lost: OnLost::Fail,
+        ..TaskSpec::new(Command::Line("true".into()))
     };
-    change(&mut draft);
-    Submission { spec: draft.check().expect("a spec"), count, traceparent: None }
+    change(&mut spec);
+    Submission { spec, count, traceparent: None, key: None }
 }
 
 fn submitted(record: &Record) -> Option<&Submission> {
@@ -301,6 +369,8 @@ fn submitted(record: &Record) -> Option<&Submission> {
         Record::Placed(..)
         | Record::Moved(..)
         | Record::Ended(..)
+        | Record::Retried(..)
+        | Record::GivenUp { .. }
         | Record::EndedInQueue { .. }
         | Record::Counted { .. }
         | Record::Worker(_) => None,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sortie_engine::{Answer, MAX_SLOTS, SessionId};
+use sortie_engine::{Answer, SessionId};
+use sortie_wire::draft::MAX_SLOTS;
 use sortie_wire::node::{self as words, Upward, Welcome};
 use sortie_wire::pb::node_service_server::NodeService;
 use sortie_wire::{PROTOCOL, pb};
@@ -51,15 +52,12 @@ impl NodeService for Node {
             let detail = format!("this master speaks protocol {PROTOCOL}, the worker {}; upgrade it", request.protocol);
             return Err(Status::failed_precondition(detail));
         }
-        let (hello, held) = words::hello_from_pb(request).map_err(Status::invalid_argument)?;
+        let introduction = words::hello_from_pb(request).map_err(Status::invalid_argument)?;
         let session = new_session()?;
-        let (worker, version) = (hello.name.clone(), hello.version.clone());
-        let presented = held.len();
-        let kill = match self.service.handle().ask(Ask::Join { session, hello, held }).await? {
-            Answer::Joined { kill } => kill,
-            Answer::Refused(refusal) => return Err(refused(refusal)),
-            answer @ (Answer::Submitted(_) | Answer::Done | Answer::NotLive) => return Err(defect(answer)),
-        };
+        let (worker, version) = (introduction.hello.name.clone(), introduction.hello.version.clone());
+        let presented = introduction.held.len();
+        let answer = self.service.handle().ask(Ask::Join { session, introduction }).await?;
+        let Answer::Joined { kill } = answer else { return Err(not_joined(&answer)) };
         let peer = peer.map(tracing::field::display);
         tracing::info!(worker, version, peer, %session, presented, kill = kill.len(), "a worker joins");
         Ok(Response::new(words::welcome_to_pb(Welcome {
@@ -81,11 +79,9 @@ impl NodeService for Node {
         let (answer, answered) = oneshot::channel();
         // A task of its own: the call is dropped when its client goes away, and a session that was opened must end.
         tokio::spawn(hold(reports, session, orders, self.service.handle().clone(), answer));
-        match answered.await.map_err(|_| Unanswered::Stopping)?? {
-            Answer::Done => Ok(Response::new(ReceiverStream::new(stream))),
-            Answer::Refused(refusal) => Err(refused(refusal)),
-            answer @ (Answer::Submitted(_) | Answer::Joined { .. } | Answer::NotLive) => Err(defect(answer)),
-        }
+        let answer = answered.await.map_err(|_| Unanswered::Stopping)??;
+        let Answer::Done = answer else { return Err(not_joined(&answer)) };
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
@@ -145,6 +141,16 @@ fn new_session() -> Result<SessionId, Status> {
     Ok(SessionId(id))
 }
 
-fn defect(answer: Answer) -> Status {
-    Status::internal(format!("the master has a defect: it answered {answer:?}"))
+/// Why a worker has no session, or no stream.
+fn not_joined(answer: &Answer) -> Status {
+    match answer {
+        Answer::Refused(refusal) => refused(*refusal),
+        Answer::Submitted(_)
+        | Answer::Repeated(_)
+        | Answer::KeyTaken(_)
+        | Answer::QueueFull
+        | Answer::Done
+        | Answer::Joined { .. }
+        | Answer::NotLive => Status::internal(format!("the master has a defect: it answered {answer:?}")),
+    }
 }

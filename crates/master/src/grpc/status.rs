@@ -1,6 +1,7 @@
 //! Errors as gRPC's status.
 
-use sortie_engine::{FieldError, Refusal};
+use sortie_engine::Refusal;
+use sortie_wire::draft::FieldError;
 use tonic::Status;
 
 use crate::handle::Unanswered;
@@ -21,6 +22,8 @@ impl From<Error> for Status {
         match error {
             Error::Invalid(errors) => invalid(&errors),
             Error::NotFound { .. } => Status::not_found(detail),
+            Error::KeyTaken(_) => Status::already_exists(detail),
+            Error::QueueFull => Status::resource_exhausted(detail),
             Error::Unanswered(error) => error.into(),
             Error::Store(_) | Error::Defect(_) => {
                 tracing::error!(error = detail, "a call failed");
@@ -39,6 +42,7 @@ pub(super) fn invalid(errors: &[FieldError]) -> Status {
 pub(super) fn refused(refusal: Refusal) -> Status {
     match refusal {
         Refusal::NameTaken => Status::already_exists(refusal.to_string()),
+        Refusal::Outdated => Status::aborted(refusal.to_string()),
         Refusal::NoSession => Status::failed_precondition(refusal.to_string()),
     }
 }

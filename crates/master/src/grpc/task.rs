@@ -1,7 +1,8 @@
 //! The clients' side: submit, get, list, watch, cancel and read, as over HTTP.
 
-use sortie_engine::{FieldError, JobId, Selector, TaskId};
+use sortie_engine::{JobId, Selector, TaskId};
 use sortie_store::{JobFilter, JobRow, TaskFilter, TaskRow};
+use sortie_wire::draft::FieldError;
 use sortie_wire::pb::task_service_server::TaskService;
 use sortie_wire::{pb, task as words, trace};
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::invalid;
 use crate::handle::Unanswered;
-use crate::service::{Service, checked_limit};
+use crate::service::{NewJob, Service, Written, checked_limit};
 
 /// The most messages of a watch or an output that wait for a slow client.
 const MAX_WAITING: usize = 16;
@@ -27,10 +28,12 @@ impl Tasks {
         &self,
         spec: Option<pb::TaskSpec>,
         count: Option<u32>,
+        key: &str,
         traceparent: Option<String>,
     ) -> Result<JobId, Status> {
         let draft = words::draft_from_pb(spec.unwrap_or_default()).map_err(|error| invalid(&[error]))?;
-        Ok(self.0.submit(draft, count, traceparent).await?)
+        let key = optional(key).map(|text| parse("/idempotency_key", text)).transpose()?;
+        Ok(self.0.submit(NewJob { draft, count, key, traceparent }).await?.job)
     }
 }
 
@@ -41,7 +44,8 @@ impl TaskService for Tasks {
 
     async fn submit_task(&self, request: Request<pb::SubmitTaskRequest>) -> Result<Response<pb::Task>, Status> {
         let traceparent = traceparent(&request);
-        let job = self.submit(request.into_inner().spec, None, traceparent).await?;
+        let request = request.into_inner();
+        let job = self.submit(request.spec, None, &request.idempotency_key, traceparent).await?;
         Ok(Response::new(task(&self.0.task(job.task(0)).await?)))
     }
 
@@ -49,7 +53,7 @@ impl TaskService for Tasks {
         let traceparent = traceparent(&request);
         let request = request.into_inner();
         let count = Some(request.count).filter(|count| *count > 0);
-        let id = self.submit(request.spec, count, traceparent).await?;
+        let id = self.submit(request.spec, count, &request.idempotency_key, traceparent).await?;
         Ok(Response::new(job(&self.0.job(id).await?)))
     }
 
@@ -108,13 +112,13 @@ impl TaskService for Tasks {
     async fn cancel_task(&self, request: Request<pb::CancelTaskRequest>) -> Result<Response<pb::Task>, Status> {
         let by = peer(&request);
         let id = task_id(&request.into_inner().id)?;
-        Ok(Response::new(task(&self.0.cancel_task(id, by).await?)))
+        Ok(Response::new(task(&self.0.cancel_task(id, by, None).await?)))
     }
 
     async fn cancel_job(&self, request: Request<pb::CancelJobRequest>) -> Result<Response<pb::Job>, Status> {
         let by = peer(&request);
         let id = job_id(&request.into_inner().id)?;
-        Ok(Response::new(job(&self.0.cancel_job(id, by).await?)))
+        Ok(Response::new(job(&self.0.cancel_job(id, by, None).await?)))
     }
 
     async fn read_output(
@@ -122,7 +126,8 @@ impl TaskService for Tasks {
         request: Request<pb::ReadOutputRequest>,
     ) -> Result<Response<Self::ReadOutputStream>, Status> {
         let request = request.into_inner();
-        let (_, output) = self.0.output(task_id(&request.id)?).await?;
+        let attempt = Some(request.attempt).filter(|number| *number > 0);
+        let Written { output, .. } = self.0.output(task_id(&request.id)?, attempt).await?;
         let (stdout, stderr) = match pb::OutputStream::try_from(request.stream) {
             Ok(pb::OutputStream::Unspecified) => (true, true),
             Ok(pb::OutputStream::Stdout) => (true, false),
@@ -173,7 +178,8 @@ async fn watch(service: &Service, id: TaskId, tx: &mpsc::Sender<Result<pb::Task,
 }
 
 fn task(row: &TaskRow) -> pb::Task {
-    words::task_to_pb(row.id, &row.job, &row.state, row.worker.as_deref())
+    let past = row.attempts.iter().map(|past| (&past.ended, past.worker.as_str()));
+    words::task_to_pb(row.id, &row.job, &row.state, past, row.worker.as_deref())
 }
 
 fn job(row: &JobRow) -> pb::Job {

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
-use sortie_engine::{FieldError, JobId, TaskId, pointer_token};
+use sortie_engine::{JobId, TaskId};
+use sortie_wire::draft::{FieldError, pointer_token};
 use tokio_stream::StreamExt as _;
 use utoipa::IntoParams;
 
@@ -132,16 +133,18 @@ impl Json {
     }
 }
 
-/// JSON knows one kind of number: a field that is `3.0` is 3.
-fn with_whole_numbers(mut body: Value) -> Value {
+/// JSON knows one kind of number: a field that is `3.0` is 3, however deep it stands.
+fn with_whole_numbers(value: Value) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    for field in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
-        let whole = field.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
-        if let Some(whole) = whole.filter(|_| field.is_f64()) {
-            *field = Value::from(whole as i64);
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
+            whole.map_or(Value::Number(number), |whole| Value::from(whole as i64))
         }
+        Value::Array(values) => values.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, with_whole_numbers(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
-    body
 }
 
 /// One step of a path, as a token of a JSON pointer.

@@ -1,10 +1,13 @@
 //! The OpenAPI 3.1 document: made from the handlers and their types, then told what the types cannot say.
 //!
-//! The patterns and limits are those of the engine's checks: what the document allows is accepted. Of durations and
+//! The patterns and limits are those of the draft's checks: what the document allows is accepted. Of durations and
 //! times it gives the usual forms; more are understood.
 
 use serde_json::{Map, Value, json};
-use sortie_engine::{MAX_COUNT, MAX_LABELS, MAX_NAME_CHARS, RESERVED_ENV, StateName};
+use sortie_engine::{MAX_LABELS, StateName};
+use sortie_wire::draft::{MAX_COUNT, MAX_NAME_CHARS, MAX_RETRIES, RESERVED_ENV};
+
+use crate::key::MAX_KEY_BYTES;
 
 /// Text for a place where the system takes none with a NUL.
 const NO_NUL: &str = r"^[^\u0000]*$";
@@ -21,7 +24,9 @@ const DURATION: &str = concat!(
     "|[1-9][0-9]{0,6}s( ?[0-9]{1,3}ms)?|[1-9][0-9]{0,8}ms)$",
 );
 /// How long one request may wait.
-const WAIT: &str = "^([1-9][0-9]{0,4}ms|[1-9][0-9]{0,2}s|[1-5]m)$";
+const WAIT: &str = "^(0|[1-9][0-9]{0,4}ms|[1-9][0-9]{0,2}s|[1-5]m)$";
+/// Visible ASCII.
+const KEY: &str = "^[!-~]+$";
 /// A moment of this century, in UTC.
 const TIME: &str = concat!(
     "^20([0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)",
@@ -35,15 +40,18 @@ const TASK_ID: &str = r"^[0-9]{1,18}(\.[0-9]{1,9})?$";
 pub(super) fn refine(document: utoipa::openapi::OpenApi) -> Value {
     // A document that cannot be written is told from a finished one by the test below.
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    let mut task = document["components"]["schemas"]["Spec"].clone();
+    let schemas = &mut document["components"]["schemas"];
+    let mut task = schemas["Spec"].clone();
     refine_spec(&mut task);
-    document["components"]["schemas"]["SubmitJob"] = job(&task);
-    document["components"]["schemas"]["SubmitTask"] = task;
+    schemas["SubmitRetry"] = retry(&schemas["Retry"]);
+    schemas["SubmitJob"] = job(&task);
+    schemas["SubmitTask"] = task;
     for (path, schema) in [("/tasks", "SubmitTask"), ("/v1/tasks", "SubmitTask"), ("/v1/jobs", "SubmitJob")] {
         let reference = json!({ "$ref": format!("#/components/schemas/{schema}") });
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"] = reference;
     }
     refine_queries(&mut document["paths"]);
+    tell_when_to_retry(&mut document["paths"]);
     document
 }
 
@@ -61,6 +69,15 @@ fn refine_spec(spec: &mut Value) {
     for duration in ["timeout", "kill_grace", "queue_timeout"] {
         merge(&mut fields[duration], json!({ "pattern": DURATION }));
     }
+    let policy = json!({ "$ref": "#/components/schemas/SubmitRetry" });
+    let count = json!({ "type": "integer", "minimum": 0, "maximum": MAX_RETRIES });
+    fields["retry"] = json!({
+        "anyOf": [{ "type": "null" }, count, policy],
+        "default": null,
+        "description": "What is done about a command that failed, or ran into its timeout; nothing if absent. A bare \
+                        number stands for an object with that `count`.",
+    });
+    merge(&mut fields["max_lost"], json!({ "maximum": MAX_RETRIES }));
     merge(&mut fields["priority"], json!({ "minimum": i32::MIN, "maximum": i32::MAX }));
     merge(&mut fields["selector"], json!({ "pattern": selector() }));
     let key = json!({ "pattern": r"^[^=\u0000]+$", "not": { "enum": RESERVED_ENV } });
@@ -70,6 +87,18 @@ fn refine_spec(spec: &mut Value) {
     let labels = json!({ "propertyNames": key, "additionalProperties": value, "maxProperties": MAX_LABELS });
     merge(&mut fields["labels"], labels);
     spec["oneOf"] = ["cmd", "argv", "script"].into_iter().map(only_command).collect();
+}
+
+/// A retry policy that is asked for.
+fn retry(shown: &Value) -> Value {
+    let mut policy = shown.clone();
+    let fields = &mut policy["properties"];
+    merge(&mut fields["count"], json!({ "minimum": 0, "maximum": MAX_RETRIES }));
+    merge(&mut fields["backoff"], json!({ "pattern": DURATION }));
+    merge(&mut fields["max_backoff"], json!({ "pattern": DURATION }));
+    let code = json!({ "type": "integer", "minimum": 1, "maximum": 255 });
+    merge(&mut fields["exit_codes"], json!({ "items": code }));
+    policy
 }
 
 /// A spec whose command is this field, and none of the others.
@@ -94,11 +123,28 @@ fn job(spec: &Value) -> Value {
     job
 }
 
+/// Who is told to come again is told when.
+fn tell_when_to_retry(paths: &mut Value) {
+    for operation in operations(paths) {
+        for status in ["429", "503"] {
+            if let Some(response) = operation.get_mut("responses").and_then(|responses| responses.get_mut(status)) {
+                response["headers"] = json!({ "retry-after": { "schema": { "type": "integer", "minimum": 0 } } });
+            }
+        }
+    }
+}
+
+fn operations(paths: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    paths.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut())
+}
+
 fn refine_queries(paths: &mut Value) {
-    let operations = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    for operation in operations.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
+    for operation in operations(paths) {
         if let Some(parameters) = operation.get_mut("parameters") {
             refine_parameter(parameters, "wait", json!({ "pattern": WAIT }));
+            let key = json!({ "type": "string", "pattern": KEY, "minLength": 1, "maxLength": MAX_KEY_BYTES });
+            refine_parameter(parameters, "Idempotency-Key", key);
         }
     }
     for (path, cursor) in [("/v1/tasks", TASK_ID), ("/v1/jobs", JOB_ID)] {
@@ -162,7 +208,7 @@ mod tests {
     fn the_document_is_whole() {
         let document = crate::openapi();
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
-        assert_eq!(document["paths"].as_object().map(serde_json::Map::len), Some(15));
+        assert_eq!(document["paths"].as_object().map(serde_json::Map::len), Some(16));
         assert_eq!(document.pointer("/paths/~1healthz/get/parameters"), None, "what is absent stays absent");
         let mut found = Vec::new();
         references(&document, &mut found);
@@ -172,5 +218,10 @@ mod tests {
         }
         assert!(document.pointer("/components/schemas/SubmitJob/properties/count/maximum").is_some());
         assert!(document.pointer("/components/schemas/SubmitTask/oneOf/2").is_some());
+        assert!(document.pointer("/components/schemas/SubmitTask/properties/retry/anyOf/2/$ref").is_some());
+        assert!(document.pointer("/components/schemas/SubmitRetry/properties/exit_codes/items/maximum").is_some());
+        let key = document.pointer("/paths/~1v1~1jobs/post/parameters/1").expect("a second parameter");
+        assert_eq!((&key["name"], &key["in"]), (&"Idempotency-Key".into(), &"header".into()));
+        assert_eq!(key["schema"]["maxLength"], 255);
     }
 }

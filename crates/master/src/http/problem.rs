@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sortie_engine::FieldError;
+use sortie_wire::draft::FieldError;
 use utoipa::IntoResponses;
 
 use crate::api::{FieldProblem, Problem};
@@ -56,9 +56,12 @@ pub(crate) enum OneProblems {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only its documentation is used")]
 pub(crate) enum SubmitProblems {
-    /// The body is not JSON.
+    /// The body is not JSON, or the idempotency key cannot be.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
+    /// The idempotency key stands for another submission, whose job is named.
+    #[response(status = 409, content_type = "application/problem+json")]
+    KeyTaken(Problem),
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
@@ -68,7 +71,7 @@ pub(crate) enum SubmitProblems {
     /// A field cannot be; `errors` names each.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
-    /// The master is busy; try again after `Retry-After` seconds.
+    /// The master is busy, or as much waits as may wait; try again after `Retry-After` seconds.
     #[response(status = 429, content_type = "application/problem+json")]
     Busy(Problem),
     /// The store cannot be read.
@@ -114,6 +117,8 @@ impl From<Error> for Rejection {
         match error {
             Error::Invalid(errors) => Rejection::invalid(errors),
             Error::NotFound { .. } => Rejection::new(404, "not_found", detail),
+            Error::KeyTaken(_) => Rejection::new(409, "key_taken", detail),
+            Error::QueueFull => Rejection::new(429, "queue_full", detail),
             Error::Unanswered(Unanswered::Busy) => Rejection::new(429, "busy", detail),
             Error::Unanswered(Unanswered::Stopping) => Rejection::new(503, "stopping", detail),
             Error::Store(_) | Error::Defect(_) => {

@@ -2,8 +2,9 @@
 
 use std::time::UNIX_EPOCH;
 
-use sortie_engine::{FieldError, JobId, Selector, StateName, TaskId, Time};
+use sortie_engine::{JobId, Selector, StateName, TaskId, Time};
 use sortie_store::{JobFilter, TaskFilter};
+use sortie_wire::draft::FieldError;
 
 use super::problem::Rejection;
 use crate::api::ListQuery;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Json as Answer;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sortie_engine::TaskId;
@@ -12,13 +12,17 @@ use utoipa::IntoParams;
 
 use super::extract::{Id, Json, Params, Wait};
 use super::problem::{OneProblems, ReadProblems, Rejection, SubmitProblems};
+use super::submission::{IdempotencyKey, KeyHeader, created};
 use super::{query, trace};
 use crate::api::{Explanation, ListQuery, Spec, Task, TaskPage};
-use crate::service::Service;
+use crate::service::{NewJob, Service, Written};
 use crate::view;
 
 /// How many bytes of the streams that were asked for were not kept.
 const DROPPED_BYTES: HeaderName = HeaderName::from_static("sortie-dropped-bytes");
+
+/// Which attempt wrote it.
+const ATTEMPT: HeaderName = HeaderName::from_static("sortie-attempt");
 
 /// The task's state: before its end there is no output yet.
 const TASK_STATE: HeaderName = HeaderName::from_static("sortie-task-state");
@@ -30,6 +34,9 @@ pub(super) struct OutputQuery {
     /// Which stream; both, standard output first, if absent.
     #[param(inline)]
     stream: Stream,
+    /// Which attempt, by its number; the last if absent.
+    #[param(minimum = 1)]
+    attempt: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
@@ -42,36 +49,35 @@ pub(super) enum Stream {
 }
 
 /// Submit one task, as the tutorial did; the same as `POST /v1/tasks`.
-#[utoipa::path(post, operation_id = "submit_task_short", path = "/tasks", tag = "tasks", params(Wait), request_body = Spec,
-    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String))), SubmitProblems))]
+#[utoipa::path(post, operation_id = "submit_task_short", path = "/tasks", tag = "tasks", params(Wait, KeyHeader), request_body = Spec,
+    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String), ("idempotency-replayed" = bool))), SubmitProblems))]
 pub(super) async fn submit_short(
     service: State<Service>,
     headers: HeaderMap,
     wait: Params<Wait>,
+    key: IdempotencyKey,
     body: Json,
 ) -> Result<Response, Rejection> {
-    submit(service, headers, wait, body).await
+    submit(service, headers, wait, key, body).await
 }
 
 /// Submit one task. The answer comes when the task is on disk; with `wait`, when it has ended.
-#[utoipa::path(post, operation_id = "submit_task", path = "/v1/tasks", tag = "tasks", params(Wait), request_body = Spec,
-    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String))), SubmitProblems))]
+#[utoipa::path(post, operation_id = "submit_task", path = "/v1/tasks", tag = "tasks", params(Wait, KeyHeader), request_body = Spec,
+    responses((status = 201, description = "It is on disk.", body = Task, headers(("location" = String), ("idempotency-replayed" = bool))), SubmitProblems))]
 pub(super) async fn submit(
     State(service): State<Service>,
     headers: HeaderMap,
     Params(wait): Params<Wait>,
+    IdempotencyKey(key): IdempotencyKey,
     body: Json,
 ) -> Result<Response, Rejection> {
     let wait = wait.duration()?;
     let draft = view::draft(body.read()?).map_err(Rejection::invalid)?;
-    let job = service.submit(draft, None, trace::traceparent(&headers)).await?;
-    let id = job.task(0);
-    let row = match wait {
-        None => service.task(id).await?,
-        Some(timeout) => service.wait_task(id, timeout).await?,
-    };
-    let location = [(header::LOCATION, format!("/v1/tasks/{id}"))];
-    Ok((StatusCode::CREATED, location, Answer(Task::from(&row))).into_response())
+    let new = NewJob { draft, count: None, key, traceparent: trace::traceparent(&headers) };
+    let submitted = service.submit(new).await?;
+    let id = submitted.job.task(0);
+    let row = service.task_after(id, wait).await?;
+    Ok(created(format!("/v1/tasks/{id}"), submitted.replayed, Task::from(&row)))
 }
 
 /// List tasks, the newest first.
@@ -94,23 +100,19 @@ pub(super) async fn get(
     Id(id): Id<TaskId>,
     Params(wait): Params<Wait>,
 ) -> Result<Answer<Task>, Rejection> {
-    let row = match wait.duration()? {
-        None => service.task(id).await?,
-        Some(timeout) => service.wait_task(id, timeout).await?,
-    };
-    Ok(Answer(Task::from(&row)))
+    Ok(Answer(Task::from(&service.task_after(id, wait.duration()?).await?)))
 }
 
-/// Get what a task wrote, once it has ended. `Sortie-Dropped-Bytes` says how much of it was not kept.
+/// Get what an attempt at a task wrote, once it has ended. `Sortie-Dropped-Bytes` says how much of it was not kept.
 #[utoipa::path(get, operation_id = "read_output", path = "/v1/tasks/{id}/output", tag = "tasks", params(("id" = String, Path), OutputQuery),
     responses((status = 200, description = "The bytes, as they were written.", body = [u8], content_type = "application/octet-stream",
-        headers(("sortie-dropped-bytes" = u64), ("sortie-task-state" = String))), OneProblems))]
+        headers(("sortie-dropped-bytes" = u64), ("sortie-task-state" = String), ("sortie-attempt" = u32))), OneProblems))]
 pub(super) async fn output(
     State(service): State<Service>,
     Id(id): Id<TaskId>,
     Params(query): Params<OutputQuery>,
 ) -> Result<Response, Rejection> {
-    let (state, output) = service.output(id).await?;
+    let Written { state, attempt, output } = service.output(id, query.attempt).await?;
     let (bytes, dropped) = match query.stream {
         Stream::Stdout => (output.stdout.bytes, output.stdout.dropped),
         Stream::Stderr => (output.stderr.bytes, output.stderr.dropped),
@@ -123,7 +125,9 @@ pub(super) async fn output(
         (DROPPED_BYTES, HeaderValue::from(dropped)),
         (TASK_STATE, HeaderValue::from_static(state.as_str())),
     ];
-    Ok((headers, bytes).into_response())
+    let mut response = (headers, bytes).into_response();
+    response.headers_mut().extend(attempt.map(|number| (ATTEMPT, HeaderValue::from(number))));
+    Ok(response)
 }
 
 /// Why a task is not running.
@@ -137,14 +141,16 @@ pub(super) async fn why(State(service): State<Service>, Id(id): Id<TaskId>) -> R
     Ok(Answer(explanation))
 }
 
-/// Cancel a task; the task as it is then. Cancelling again, or after the end, changes nothing.
-#[utoipa::path(post, operation_id = "cancel_task", path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path)),
+/// Cancel a task. The task as it is then; with `wait`, when it has ended, with how. Cancelling again, or after the end,
+/// changes nothing.
+#[utoipa::path(post, operation_id = "cancel_task", path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path), Wait),
     responses((status = 200, description = "The task.", body = Task), OneProblems))]
 pub(super) async fn cancel(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Id(id): Id<TaskId>,
+    Params(wait): Params<Wait>,
 ) -> Result<Answer<Task>, Rejection> {
-    let row = service.cancel_task(id, peer.ip().to_string()).await?;
+    let row = service.cancel_task(id, peer.ip().to_string(), wait.duration()?).await?;
     Ok(Answer(Task::from(&row)))
 }

@@ -3,8 +3,9 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use serde::Deserialize;
-use sortie_engine::{Admission, FieldError};
+use sortie_engine::Admission;
 use sortie_store::WorkerFilter;
+use sortie_wire::draft::FieldError;
 use utoipa::IntoParams;
 
 use super::extract::{Id, Params, WorkerName};

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde::Serialize;
 use serde_json::Value;
 use sortie_master::api::Problem;
 
+use super::patience::{Patience, Unanswered};
 use crate::exit::{Failure, Result};
 use crate::settings::env::Environment;
 
@@ -18,6 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an error looks like.
 const PROBLEM: &str = "application/problem+json";
+/// What makes a repeat of a submission known as one.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// No query.
 pub(super) const NO_QUERY: [(&str, &str); 0] = [];
 
@@ -26,11 +29,23 @@ pub(super) const NO_QUERY: [(&str, &str); 0] = [];
 pub(crate) struct Client {
     http: reqwest::Client,
     server: Url,
+    patience: Patience,
 }
 
+/// Bytes, and what was said about them.
+#[derive(Debug)]
+pub(super) struct Download {
+    pub(super) headers: HeaderMap,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What came of asking once.
+type Asked<T> = std::result::Result<T, Unanswered>;
+
 impl Client {
-    /// A client of the master at `server`; it passes the environment's trace context on.
-    pub(crate) fn new(server: &str, environment: &Environment) -> Result<Self> {
+    /// A client of the master at `server`, which it asks again for `retry_for` if there is no answer; it passes the
+    /// environment's trace context on.
+    pub(crate) fn new(server: &str, retry_for: Duration, environment: &Environment) -> Result<Self> {
         let unusable = |error: &dyn std::fmt::Display| Failure::usage(format!("`{server}` cannot be used: {error}"));
         let server: Url = server.parse().map_err(|error| unusable(&error))?;
         let mut http = reqwest::Client::builder()
@@ -46,32 +61,59 @@ impl Client {
             // No proxy knows this machine's loopback.
             http = http.no_proxy();
         }
-        Ok(Client { http: http.build().map_err(|error| unusable(&error))?, server })
+        let http = http.build().map_err(|error| unusable(&error))?;
+        Ok(Client { http, server, patience: Patience::new(retry_for) })
     }
 
     /// Asks for what is at `path`.
     pub(super) async fn get(&self, path: &[&str], query: &impl Serialize) -> Result<Value> {
-        let request = self.request(Method::GET, path)?.query(query).timeout(READ_TIMEOUT);
-        answer(self.send(request).await?).await
+        let ask = async || {
+            let request = self.request(Method::GET, path)?.query(query).timeout(READ_TIMEOUT);
+            answer(self.send(request).await?).await
+        };
+        self.patience.ask(ask).await
     }
 
-    /// Asks for what is at `path`, and lets the master wait with its answer for `wait`.
+    /// Asks for what is at `path`, which the master has taken on, and lets it wait with its answer for `wait`.
     pub(super) async fn get_waiting(&self, path: &[&str], wait: Duration) -> Result<Value> {
         let query = [("wait", humantime::format_duration(wait).to_string())];
-        let request = self.request(Method::GET, path)?.query(&query).timeout(wait + READ_TIMEOUT);
-        answer(self.send(request).await?).await
+        let ask = async || {
+            let request = self.request(Method::GET, path)?.query(&query).timeout(wait + READ_TIMEOUT);
+            answer(self.send(request).await?).await
+        };
+        self.patience.in_waiting().ask(ask).await
     }
 
-    /// Asks for bytes that may be many.
-    pub(super) async fn download(&self, path: &[&str], query: &impl Serialize) -> Result<Response> {
-        succeeded(self.send(self.request(Method::GET, path)?.query(query)).await?).await
+    /// Asks for bytes, all at once: if the connection breaks, those of the next try may be others.
+    pub(super) async fn download(&self, path: &[&str], query: &impl Serialize) -> Result<Download> {
+        let ask = async || {
+            let request = self.request(Method::GET, path)?.query(query);
+            let mut response = succeeded(in_time(self.send(request)).await??).await?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = in_time(response.chunk()).await?.map_err(broken_off)? {
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(Download { headers: std::mem::take(response.headers_mut()), bytes })
+        };
+        self.patience.ask(ask).await
     }
 
-    /// Asks for something to be done.
-    pub(super) async fn post(&self, path: &[&str], body: Option<&Value>) -> Result<Value> {
-        let request = self.request(Method::POST, path)?.timeout(READ_TIMEOUT);
-        let request = body.into_iter().fold(request, RequestBuilder::json);
-        answer(self.send(request).await?).await
+    /// Asks for something to be so.
+    pub(super) async fn post(&self, path: &[&str]) -> Result<Value> {
+        let ask = async || {
+            let request = self.request(Method::POST, path)?.timeout(READ_TIMEOUT);
+            answer(self.send(request).await?).await
+        };
+        self.patience.ask(ask).await
+    }
+
+    /// Submits something; a repeat with the same key is known as one.
+    pub(super) async fn submit(&self, path: &[&str], body: &Value, key: &HeaderValue) -> Result<Value> {
+        let ask = async || {
+            let request = self.request(Method::POST, path)?.timeout(READ_TIMEOUT);
+            answer(self.send(request.header(IDEMPOTENCY_KEY, key).json(body)).await?).await
+        };
+        self.patience.ask(ask).await
     }
 
     fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {
@@ -96,16 +138,19 @@ impl Client {
     }
 }
 
-/// The next bytes of an answer, if there are more.
-pub(super) async fn chunk(response: &mut Response) -> Result<Option<impl AsRef<[u8]>>> {
-    let chunk = tokio::time::timeout(READ_TIMEOUT, response.chunk()).await;
-    let chunk = chunk.map_err(|_| Failure::unavailable("the master's answer broke off: it was silent for too long"))?;
-    chunk.map_err(|error| Failure::unavailable(format!("the master's answer broke off: {}", cause(&error))))
+/// Waits for a part of an answer.
+async fn in_time<T>(part: impl Future<Output = T>) -> Result<T> {
+    let too_late = |_| Failure::unavailable("the master's answer broke off: it was silent for too long");
+    tokio::time::timeout(READ_TIMEOUT, part).await.map_err(too_late)
+}
+
+fn broken_off(error: reqwest::Error) -> Failure {
+    Failure::unavailable(format!("the master's answer broke off: {}", cause(&error)))
 }
 
 fn headers(environment: &Environment) -> HeaderMap {
     let traceparent = environment.text("TRACEPARENT").and_then(|value| HeaderValue::from_str(value).ok());
-    traceparent.map(|value| (reqwest::header::HeaderName::from_static("traceparent"), value)).into_iter().collect()
+    traceparent.map(|value| (HeaderName::from_static("traceparent"), value)).into_iter().collect()
 }
 
 fn is_loopback(server: &Url) -> bool {
@@ -114,28 +159,32 @@ fn is_loopback(server: &Url) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn answer(response: Response) -> Result<Value> {
+async fn answer(response: Response) -> Asked<Value> {
     let response = succeeded(response).await?;
     let url = response.url().clone();
-    response.json().await.map_err(|error| match error.is_decode() {
-        true => Failure::internal(format!("what answers at {url} is no Sortie master: {}", cause(&error))),
-        false => Failure::unavailable(format!("the master's answer broke off: {}", cause(&error))),
-    })
+    let body = response.bytes().await.map_err(broken_off)?;
+    let read = serde_json::from_slice(&body);
+    Ok(read.map_err(|error| Failure::internal(format!("what answers at {url} is no Sortie master: {error}")))?)
 }
 
 /// The answer, unless it is an error.
-async fn succeeded(response: Response) -> Result<Response> {
+async fn succeeded(response: Response) -> Asked<Response> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let is_problem =
         response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(PROBLEM.as_bytes()));
-    let url = response.url().clone();
+    let (url, after) = (response.url().clone(), retry_after(response.headers()));
     let problem = if is_problem { response.json::<Problem>().await.ok() } else { None };
     let message = problem
         .map_or_else(|| format!("{url} answered {status}; is it a Sortie master?"), |problem| sentences(&problem));
-    Err(Failure::of_status(status.as_u16(), message))
+    Err(Unanswered { failure: Failure::of_status(status.as_u16(), message), after })
+}
+
+/// How soon the master may be asked again, if it says so in seconds. Nobody here writes the other form, a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// What a problem says; one line for each field.
@@ -167,7 +216,7 @@ mod tests {
     fn url(server: &str, path: &[&str]) -> String {
         // Every test starts with the same provider; the second time is no error.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new(server, &Environment::default()).expect("a client");
+        let client = Client::new(server, Duration::ZERO, &Environment::default()).expect("a client");
         let request = client.request(Method::GET, path).expect("a path").build().expect("a request");
         request.url().to_string()
     }
@@ -183,6 +232,14 @@ mod tests {
         let is = |server: &str| is_loopback(&server.parse().expect("a URL"));
         assert!(is("http://localhost:1") && is("http://127.0.0.1") && is("http://[::1]:9092"));
         assert!(!is("http://master:9092") && !is("http://10.0.0.1"));
+    }
+
+    #[test]
+    fn a_busy_master_says_when_to_come_again() {
+        let after = |text| retry_after(&[(RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect());
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The `run` command: submit, wait, write the output, end as the command did.
 //!
 //! The first Ctrl-C cancels the task and goes on waiting for its end, so that nothing is left behind; a second one
-//! leaves at once.
+//! leaves at once. A master that goes away in between is awaited: the task goes on without it, and is found by its id.
 
 use std::pin::pin;
 
@@ -9,19 +9,20 @@ use serde_json::Value;
 use sortie_master::api::{Outcome, Spec, Task};
 
 use super::http::Client;
-use super::tasks::{Sink, copy_output};
+use super::output::{self, Sink};
+use super::read;
+use super::submit::{self, Key};
 use super::wait::{self, Target};
-use super::{read, submit};
 use crate::cli::{Format, Stream};
 use crate::exit::{Failure, Result, code_of};
 use crate::signals::Signals;
 use crate::{render, talk};
 
 /// Runs a command; the exit code that stands for its end.
-pub(super) async fn run(client: &Client, spec: &Spec, format: Format) -> Result<u8> {
+pub(super) async fn run(client: &Client, spec: &Spec, key: &Key, format: Format) -> Result<u8> {
     let mut signals = Signals::new()?;
     let task: Task = tokio::select! {
-        accepted = submit::task(client, spec) => read(&accepted?)?,
+        accepted = submit::task(client, spec, key) => read(&accepted?)?,
         asked = signals.next() => {
             talk::note("interrupted before the master answered; `sortie list` shows whether it accepted the command");
             return Err(asked.failure());
@@ -43,7 +44,7 @@ async fn ended(client: &Client, id: &str, signals: &mut Signals) -> Result<Value
         _ = signals.next() => talk::note(&format!("cancelling the task {id}; once more to leave at once")),
     }
     let cancelled = async {
-        client.post(&["tasks", id, "cancel"], None).await?;
+        client.post(&["tasks", id, "cancel"]).await?;
         ended.await
     };
     tokio::select! {
@@ -65,8 +66,8 @@ async fn finish(client: &Client, ended: &Value, format: Format) -> Result<u8> {
         Format::Json => talk::json(ended)?,
         Format::Table if task.attempts.is_empty() => {}
         Format::Table => {
-            copy_output(client, &task.id, Stream::Stdout, Sink::Stdout).await?;
-            copy_output(client, &task.id, Stream::Stderr, Sink::Stderr).await?;
+            output::copy(client, &task.id, None, Stream::Stdout, Sink::Stdout).await?;
+            output::copy(client, &task.id, None, Stream::Stderr, Sink::Stderr).await?;
         }
     }
     if !matches!(outcome, Outcome::Exited { .. }) {

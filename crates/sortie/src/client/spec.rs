@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
-use sortie_engine::{MAX_SCRIPT_BYTES, MAX_STDIN_BYTES};
-use sortie_master::api::Spec;
+use sortie_master::api::{OnLost, Retry, Spec};
+use sortie_wire::draft::{MAX_SCRIPT_BYTES, MAX_STDIN_BYTES};
 
-use crate::cli::SpecArgs;
+use crate::cli::{self, AgainArgs, SpecArgs};
 use crate::exit::{Failure, Result};
 
 /// Reads the files that the flags name.
@@ -28,11 +28,32 @@ pub(super) fn read(args: SpecArgs) -> Result<Spec> {
         timeout: args.timeout,
         kill_grace: args.kill_grace,
         queue_timeout: args.queue_timeout,
+        on_lost: args.again.on_lost.map(on_lost),
+        max_lost: args.again.max_lost,
+        retry: retry(args.again),
         priority: args.priority,
         slots: args.slots,
         selector: args.selector,
         labels: args.label.into_iter().collect(),
     })
+}
+
+/// What the flags say about retries, if they say anything.
+fn retry(args: AgainArgs) -> Option<Retry> {
+    let retry = Retry {
+        count: args.retry,
+        backoff: args.retry_backoff,
+        max_backoff: args.retry_max_backoff,
+        exit_codes: args.retry_exit_codes,
+    };
+    (retry != Retry::default()).then_some(retry)
+}
+
+fn on_lost(on_lost: cli::OnLost) -> OnLost {
+    match on_lost {
+        cli::OnLost::Retry => OnLost::Retry,
+        cli::OnLost::Fail => OnLost::Fail,
+    }
 }
 
 /// The text in a file, or on standard input if `path` is a dash.

@@ -20,10 +20,6 @@ const LONG_POLL: Duration = Duration::from_secs(30);
 const SHORT_POLL: Duration = Duration::from_secs(1);
 /// The least time between two questions, if the master does not wait with its answers: it does not while it stops.
 const BREATH: Duration = Duration::from_millis(100);
-/// The time between two tries to reach a master.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a master that was there may be away: an upgrade takes less.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// The states of a task that did not succeed.
 const UNSUCCESSFUL: &str = "failed,timed_out,cancelled,lost,expired";
 
@@ -70,29 +66,18 @@ pub(super) async fn found_and_ended(client: &Client, target: &Target) -> Result<
     ended(client, target).await
 }
 
-/// Waits until `target` has ended. A master that goes away is awaited, as what it runs goes on without it.
+/// Waits until `target`, which a master has taken on, has ended. A master that goes away is awaited, as what it runs
+/// goes on without it; the next one is asked for the same id.
 pub(super) async fn ended(client: &Client, target: &Target) -> Result<Value> {
     let mut bar = Bar::of(target);
-    let mut heard = Instant::now();
-    let mut told = false;
     loop {
         let asked = Instant::now();
-        match client.get_waiting(&target.path(), bar.poll()).await {
-            Ok(answer) if is_final(&answer) => return Ok(answer),
-            Ok(answer) => {
-                bar.show(&answer)?;
-                (heard, told) = (Instant::now(), false);
-                sleep(BREATH.saturating_sub(asked.elapsed())).await;
-            }
-            Err(failure) if failure.is_unavailable() && heard.elapsed() < PATIENCE => {
-                if !told {
-                    talk::note("the master cannot be reached; still trying");
-                }
-                told = true;
-                sleep(RETRY).await;
-            }
-            Err(failure) => return Err(failure),
+        let answer = client.get_waiting(&target.path(), bar.poll()).await?;
+        if is_final(&answer) {
+            return Ok(answer);
         }
+        bar.show(&answer)?;
+        sleep(BREATH.saturating_sub(asked.elapsed())).await;
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn list(client: &Client, format: Format) -> Result<u8> {
 /// Drains a worker, or undoes that.
 pub(super) async fn drain(client: &Client, args: &DrainArgs, format: Format) -> Result<u8> {
     let verb = if args.undo { "undrain" } else { "drain" };
-    let answer = client.post(&["workers", &args.name, verb], None).await?;
+    let answer = client.post(&["workers", &args.name, verb]).await?;
     match format {
         Format::Json => talk::json(&answer)?,
         Format::Table => talk::line(&sentence(&read(&answer)?))?,

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use sortie_engine::Labels;
-use sortie_master::api::{Job, Outcome, Spec, Started};
+use sortie_master::api::{Job, LostReason, Outcome, Spec, Started};
 
 /// The longest name or command in a table, in characters.
 const MAX_SUMMARY: usize = 40;
@@ -48,11 +48,12 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exit code {code}"),
         Outcome::Signaled { signal } => format!("signal {signal}"),
+        Outcome::OutOfMemory => "out of memory".to_owned(),
         Outcome::CouldNotStart { errno, .. } => format!("could not start (errno {errno})"),
         Outcome::TimedOut => "timed out".to_owned(),
         Outcome::Cancelled { by, .. } => format!("cancelled by {by}"),
         Outcome::Expired => "expired".to_owned(),
-        Outcome::Lost { started, .. } => format!("lost, started: {}", answer(*started)),
+        Outcome::Lost { started, reason } => format!("lost, {}, started: {}", cause(*reason), answer(*started)),
     }
 }
 
@@ -61,6 +62,7 @@ pub(crate) fn end(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("ended with exit code {code}"),
         Outcome::Signaled { signal } => format!("was killed by signal {signal}"),
+        Outcome::OutOfMemory => "was killed by the kernel: there was no memory left".to_owned(),
         Outcome::CouldNotStart { detail, .. } => format!("could not start: {detail}"),
         Outcome::TimedOut => "ran into its timeout and was stopped".to_owned(),
         Outcome::Cancelled { by, confirmed: true } => format!("was cancelled by {by}"),
@@ -68,9 +70,20 @@ pub(crate) fn end(outcome: &Outcome) -> String {
             format!("was cancelled by {by}; its worker is gone, and the command may still run there")
         }
         Outcome::Expired => "waited for a worker until its queue timeout".to_owned(),
-        Outcome::Lost { started, .. } => {
-            format!("was lost, nobody can know how it ended; whether it had started: {}", answer(*started))
+        Outcome::Lost { started, reason } => {
+            let (cause, answer) = (cause(*reason), answer(*started));
+            format!("was lost, {cause}: nobody can know how it ended; whether it had started: {answer}")
         }
+    }
+}
+
+fn cause(reason: LostReason) -> &'static str {
+    match reason {
+        LostReason::LeaseEnded => "worker unreachable",
+        LostReason::WorkerStopped => "worker stopped",
+        LostReason::WorkerDied => "worker died",
+        LostReason::OrderLost => "order not received",
+        LostReason::Overdue => "worker silent about it",
     }
 }
 
@@ -86,6 +99,22 @@ fn answer(started: Started) -> &'static str {
 pub(super) fn age(at: &str) -> String {
     let age = time(at).and_then(|at| SystemTime::now().duration_since(at).ok());
     age.map_or_else(|| "now".to_owned(), |age| format!("{} ago", short(Duration::from_secs(age.as_secs()))))
+}
+
+/// How long it is to a time to come.
+pub(super) fn until(at: &str) -> String {
+    let left = time(at).and_then(|at| at.duration_since(SystemTime::now()).ok());
+    left.map_or_else(|| "now".to_owned(), |left| format!("in {}", short(left)))
+}
+
+/// So many bytes, in the unit in which they are few.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut tenths, mut unit) = (bytes / 1024 * 10 + bytes % 1024 * 10 / 1024, 0);
+    while tenths >= 10 * 1024 && unit + 1 < UNITS.len() {
+        (tenths, unit) = (tenths / 1024, unit + 1);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 /// How long something took, or has taken until now.
@@ -132,9 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn bytes_have_a_unit() {
+        assert_eq!([bytes(0), bytes(1536), bytes((1 << 20) - 1)], ["0.0 KiB", "1.5 KiB", "1023.9 KiB"]);
+        assert_eq!([bytes(3 << 20), bytes(u64::MAX)], ["3.0 MiB", "16383.9 PiB"]);
+    }
+
+    #[test]
     fn times_that_are_none_are_left_out() {
         assert_eq!(took(None, None), "-");
         assert_eq!(took(Some("2026-01-01T00:00:00Z"), Some("2026-01-01T00:01:01.5Z")), "1m01s");
         assert_eq!(age("9999-01-01T00:00:00Z"), "now");
+        assert_eq!(until("1999-01-01T00:00:00Z"), "now");
     }
 }

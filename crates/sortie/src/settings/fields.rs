@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
-use sortie_engine::{Labels, MAX_DURATION, MAX_SLOTS, parse_labels};
+use sortie_engine::{Labels, parse_labels};
+use sortie_wire::draft::{MAX_DURATION, MAX_SLOTS};
 use sortie_wire::node::MAX_NAME_BYTES;
 
 use crate::render;
@@ -56,6 +57,12 @@ pub(super) fn url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
 pub(super) fn slots<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let slots = u32::deserialize(from).ok().filter(|slots| (1..=MAX_SLOTS).contains(slots));
     slots.ok_or_else(|| D::Error::custom(format!("must be a number from 1 to {MAX_SLOTS}")))
+}
+
+/// How many there may be of something; none would be no use.
+pub(super) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let amount = usize::deserialize(from).ok().filter(|amount| *amount > 0);
+    amount.ok_or_else(|| D::Error::custom("must be a whole number from 1"))
 }
 
 /// A duration.

@@ -1,16 +1,16 @@
-//! Locks, foreign and damaged files, a full disk, a crash; and that outputs come back as they went.
+//! Locks, foreign and damaged files, a full disk, a crash, and records that cannot be.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rusqlite::Connection;
-use sortie_engine::{Captured, Draft, JobId, Output, Record};
+use sortie_engine::{Active, JobId, QueueOutcome, Record, Stage, TaskSpec, Time};
 
-use super::{commit, job, line, placed, wait, worker};
+use super::{active, attempt, commit, failed, job, line, placed, placed_again, retried, wait, worker};
 use crate::open::own;
 use crate::schema::{APPLICATION_ID, migrate};
-use crate::{Batch, CommitError, OpenError, Reader, TaskFilter, Writer, open};
+use crate::{Batch, CommitError, OpenError, TaskFilter, Writer, open};
 
 fn failure(dir: &Path) -> OpenError {
     open(dir).expect_err("an error")
@@ -89,9 +89,12 @@ fn rows_that_cannot_be_are_damage() {
         "UPDATE waiting SET end = 1 WHERE job = 7",
         "DELETE FROM waiting WHERE job = 7",
         "UPDATE jobs SET ended = 1 WHERE id = 7",
-        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 9, NULL, NULL, NULL, NULL)",
-        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 0, NULL, NULL, NULL, NULL)",
-        "INSERT INTO workers VALUES (1, 'w', 'i', 'v', '{}', 1, 0, 'connected', NULL, 1, NULL)",
+        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 1, 0, 0, 9, NULL, NULL, NULL, NULL)",
+        "INSERT INTO active VALUES (7, 0, 1, 1, 1, 1, 0, 0, 0, NULL, NULL, NULL, NULL)",
+        "INSERT INTO again VALUES (7, 0, 1, 1, 0, -1)",
+        "INSERT INTO again VALUES (7, 0, 1, 1, 0, 5)",
+        "INSERT INTO again VALUES (777, 0, 1, 1, 0, 5)",
+        "INSERT INTO workers VALUES (1, 'w', 'i', 'v', '{}', 1, 1, 0, 'connected', NULL, 1, NULL)",
     ];
     for change in changes {
         let dir = tempfile::tempdir().expect("a directory");
@@ -123,7 +126,7 @@ fn nothing_of_a_batch_is_seen_that_met_a_full_disk() {
     owned.db.pragma_update(None, "max_page_count", pages + 8).expect("a limit");
     let writer = Writer::start(owned).expect("a writer");
     commit(&writer, vec![Record::Submitted(job(1, 1, 1, line()))]);
-    let large = Draft { stdin: Some("x".repeat(100_000)), ..line() };
+    let large = TaskSpec { stdin: Some("x".repeat(100_000)), ..line() };
     let records = vec![Record::Submitted(job(2, 2, 1, line())), Record::Submitted(job(3, 3, 1, large))];
     let full = wait(writer.commit(Batch { records, outputs: vec![] }));
     assert_eq!(full, Err(CommitError::Full));
@@ -142,6 +145,30 @@ fn a_batch_that_contradicts_the_store_is_refused() {
     commit(&writer, vec![placed(JobId(1).task(0), 1)]);
     let again = wait(writer.commit(Batch { records: vec![placed(JobId(1).task(0), 1)], outputs: vec![] }));
     assert!(matches!(again, Err(CommitError::Damaged(_))), "{again:?}");
+}
+
+/// Each comes in a batch of its own, to a task that a worker holds and to one that has never been held.
+#[test]
+fn a_task_leaves_only_where_it_stands() {
+    let (held, waits) = (JobId(1).task(0), JobId(1).task(1));
+    let given_up = |task| Record::GivenUp { task, at: Time(9), outcome: QueueOutcome::Expired };
+    let contradictions = [
+        placed_again(held, 2, 1),
+        placed_again(waits, 2, 1),
+        given_up(held),
+        given_up(waits),
+        retried(waits, 1, 1),
+        Record::Ended(waits, failed(1, 1)),
+        Record::Moved(held, Active { attempt: attempt(2, 1), ..active(1, Stage::Assigned) }),
+    ];
+    for record in contradictions {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (writer, _, _) = open(dir.path()).expect("a store");
+        commit(&writer, vec![Record::Worker(worker(1, "w", "")), Record::Submitted(job(1, 1, 2, line()))]);
+        commit(&writer, vec![placed(held, 1)]);
+        let refused = wait(writer.commit(Batch { records: vec![record.clone()], outputs: vec![] }));
+        assert!(matches!(refused, Err(CommitError::Damaged(_))), "{record:?}: {refused:?}");
+    }
 }
 
 /// The files are copied as a power cut would leave them: with the log, and with nothing tidied up.
@@ -176,26 +203,4 @@ fn a_job_that_is_deleted_does_not_lend_its_id() {
     drop(db);
     let (_writer, _, snapshot) = open(dir.path()).expect("a store");
     assert_eq!((snapshot.next_job, snapshot.jobs.len()), (JobId(400), 10));
-}
-
-fn read_output(reader: &Reader, index: u32) -> Option<(u32, Output)> {
-    wait(reader.output(JobId(1).task(index))).expect("a read")
-}
-
-#[test]
-fn outputs_come_back_byte_for_byte() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (writer, reader, _) = open(dir.path()).expect("a store");
-    let captured = |bytes: &[u8], dropped| Captured { bytes: bytes.to_vec(), dropped };
-    let every_byte: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-    let first = Output { stdout: captured(&every_byte, u64::MAX), stderr: captured(b"\xff\xfe\0", 0) };
-    let second = Output { stdout: Captured::default(), stderr: captured(b"", 3) };
-    let task = JobId(1).task(0);
-    let outputs = vec![(task.attempt(1), first.clone()), (JobId(1).task(1).attempt(1), Output::default())];
-    wait(writer.commit(Batch { records: vec![], outputs })).expect("a commit");
-    assert_eq!(read_output(&reader, 0), Some((1, first.clone())));
-    assert_eq!(read_output(&reader, 1), None);
-    let outputs = vec![(task.attempt(1), first), (task.attempt(2), second.clone())];
-    wait(writer.commit(Batch { records: vec![], outputs })).expect("a commit");
-    assert_eq!(read_output(&reader, 0), Some((2, second)));
 }

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sortie_engine::{Counts, Job, JobId, Record, Selector, StateName, TaskId, TaskState, Time, Worker, WorkerId};
+use sortie_engine::{
+    Counts, Ended, Job, JobId, Record, Selector, StateName, TaskId, TaskState, Time, Worker, WorkerId,
+};
 
-use crate::{JobFilter, JobRow, TaskFilter, TaskRow, WorkerFilter, WorkerRow};
+use crate::{AttemptRow, JobFilter, JobRow, KEY_LIFETIME, TaskFilter, TaskRow, WorkerFilter, WorkerRow};
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) jobs: BTreeMap<JobId, (Arc<Job>, Option<Time>)>,
     pub(super) tasks: BTreeMap<TaskId, TaskState>,
+    /// What came of each task's attempts but for the last.
+    past: BTreeMap<TaskId, Vec<Ended>>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
 }
 
@@ -18,6 +22,8 @@ impl Model {
     pub(super) fn apply(&mut self, record: &Record) {
         match record.clone() {
             Record::Submitted(job) => {
+                let known = job.submission.key.as_ref().and_then(|key| self.known(key, job.submitted));
+                assert_eq!(known, None, "{job:?} has a key that is known");
                 let tasks = (0..job.submission.count).map(|index| (job.id.task(index), TaskState::Queued));
                 self.tasks.extend(tasks);
                 self.jobs.insert(job.id, (job, None));
@@ -26,6 +32,13 @@ impl Model {
                 self.tasks.insert(task, TaskState::Active(active));
             }
             Record::Ended(task, ended) => _ = self.tasks.insert(task, TaskState::Ended(ended)),
+            Record::Retried(task, ended, again) => {
+                self.past.entry(task).or_default().push(ended);
+                self.tasks.insert(task, TaskState::Again(again));
+            }
+            Record::GivenUp { task, at, outcome } => {
+                self.tasks.insert(task, TaskState::EndedInQueue { at, outcome });
+            }
             Record::EndedInQueue { job, range, at, outcome } => {
                 let state = TaskState::EndedInQueue { at, outcome };
                 self.tasks.extend(range.map(|index| (job.task(index), state.clone())));
@@ -35,10 +48,29 @@ impl Model {
         }
     }
 
+    /// The job that a key stands for.
+    pub(super) fn known(&self, key: &str, now: Time) -> Option<Arc<Job>> {
+        let jobs = self.jobs.values().map(|(job, _)| job);
+        let mut jobs = jobs.filter(|job| job.submission.key.as_deref() == Some(key));
+        jobs.find(|job| now.since(job.submitted) < KEY_LIFETIME).cloned()
+    }
+
+    /// One task, with its attempts.
+    pub(super) fn task(&self, row: TaskRow) -> TaskRow {
+        let past = self.past.get(&row.id).into_iter().flatten();
+        let attempts = past.map(|ended| {
+            let worker = self.workers[&ended.attempt.worker].hello.name.clone();
+            AttemptRow { ended: ended.clone(), worker }
+        });
+        TaskRow { attempts: attempts.collect(), ..row }
+    }
+
     pub(super) fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRow> {
         let rows = self.tasks.iter().rev().map(|(id, state)| {
             let worker = worker_of(state).map(|worker| self.workers[&worker].hello.name.clone());
-            TaskRow { id: *id, job: self.jobs[&id.job].0.clone(), state: state.clone(), worker }
+            let tried = self.past.get(id).map_or(0, |past| past.len() as u32);
+            let job = self.jobs[&id.job].0.clone();
+            TaskRow { id: *id, job, state: state.clone(), worker, tried, attempts: Vec::new() }
         });
         let TaskFilter { job, states, worker, name, selector, submitted_from, submitted_until } = filter;
         let rows = rows.filter(|row| {
@@ -74,7 +106,7 @@ impl Model {
     fn worker(&self, worker: &Worker) -> WorkerRow {
         let held = self.tasks.iter().filter(|(_, state)| match state {
             TaskState::Active(active) => active.attempt.worker == worker.id,
-            TaskState::Queued | TaskState::Ended(_) | TaskState::EndedInQueue { .. } => false,
+            TaskState::Queued | TaskState::Again(_) | TaskState::Ended(_) | TaskState::EndedInQueue { .. } => false,
         });
         let slots: Vec<u32> = held.map(|(task, _)| self.jobs[&task.job].0.spec().needs.slots).collect();
         WorkerRow { worker: worker.clone(), running: slots.len() as u32, used: slots.iter().sum() }
@@ -103,7 +135,7 @@ impl Model {
 
 fn worker_of(state: &TaskState) -> Option<WorkerId> {
     match state {
-        TaskState::Queued | TaskState::EndedInQueue { .. } => None,
+        TaskState::Queued | TaskState::Again(_) | TaskState::EndedInQueue { .. } => None,
         TaskState::Active(active) => Some(active.attempt.worker),
         TaskState::Ended(ended) => Some(ended.attempt.worker),
     }

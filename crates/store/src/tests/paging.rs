@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sortie_engine::{Draft, JobId, QueueOutcome, Record, Stage, StateName, Tally, TaskId, Time};
+use sortie_engine::{JobId, QueueOutcome, Record, Stage, StateName, Tally, TaskId, TaskSpec, Time};
 
 use super::{active, commit, counted, job, line, placed, wait, worker};
 use crate::{JobFilter, Reader, TaskFilter, open};
@@ -26,7 +26,7 @@ fn ids(job: u64, indices: impl IntoIterator<Item = u32>) -> Vec<TaskId> {
 fn a_million_waiting_tasks_are_paged_as_one_row() {
     let dir = tempfile::tempdir().expect("a directory");
     let (writer, reader, _) = open(dir.path()).expect("a store");
-    let big = job(1, 10, MILLION, Draft { name: Some("big".into()), ..line() });
+    let big = job(1, 10, MILLION, TaskSpec { name: Some("big".into()), ..line() });
     let small = job(2, 20, 2, line());
     let first = JobId(1).task(0);
     let running = Record::Moved(first, active(1, Stage::Running { started: Time(3) }));
@@ -75,7 +75,7 @@ fn a_page_has_no_more_rows_than_there_may_be() {
 fn labels_are_matched_by_the_jobs_own() {
     let dir = tempfile::tempdir().expect("a directory");
     let (writer, reader, _) = open(dir.path()).expect("a store");
-    let labelled = |text: &str| Draft { labels: super::labels(text), ..line() };
+    let labelled = |text: &str| TaskSpec { labels: super::labels(text), ..line() };
     let texts = ["team=x,tier=1", "team=y", "", "team=x"];
     let jobs = (1u64..).zip(texts).map(|(id, text)| Record::Submitted(job(id, id, 2, labelled(text))));
     commit(&writer, jobs.collect());

@@ -7,7 +7,15 @@ use rustix::process::Pid;
 use sortie_engine::{Command, JobId, MAX_CAPTURED_BYTES};
 use tempfile::TempDir;
 
+use crate::Cgroups;
+use crate::children::Children;
+use crate::memory::Memory;
+use crate::processes;
+use crate::usage::Meter;
+
 use super::*;
+
+mod remains;
 
 /// How long a fact may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,10 +28,23 @@ struct Bench {
 type Ended = Result<(Exit, Output), SpawnError>;
 
 impl Bench {
-    fn new() -> Self {
+    async fn new() -> Self {
+        Bench::of(Children::new(false), Memory::own(), Cgroups::Off).await
+    }
+
+    async fn of(children: Arc<Children>, memory: Memory, cgroups: Cgroups) -> Self {
         let dir = TempDir::new().expect("a directory");
-        let (workspace, _lock) = crate::workspace::open(dir.path()).expect("a workspace");
-        Bench { dir, executor: Executor::new(workspace, "alpha") }
+        let (workspace, _lock) = crate::workspace::open(dir.path()).await.expect("a workspace");
+        workspace.clear().expect("a directory");
+        let site = Site {
+            cgroups: crate::cgroups(cgroups, &workspace),
+            workspace,
+            worker: "alpha".to_owned(),
+            children,
+            memory,
+            meter: Meter::default(),
+        };
+        Bench { dir, executor: Executor::new(site) }
     }
 
     /// A place for commands to leave facts in, which stays.
@@ -50,15 +71,21 @@ impl Bench {
             match self.next().await {
                 Step::Spawned => {}
                 Step::Failed(error) => return Err(error),
-                Step::Ended(exit, output) => return Ok((exit, output)),
+                Step::Ended(exit, _, output) => return Ok((exit, output)),
+                other @ Step::Withheld => panic!("{other:?}"),
             }
         }
     }
 
     async fn ended(&mut self) -> (Exit, Output) {
+        let (exit, _, output) = self.used().await;
+        (exit, output)
+    }
+
+    async fn used(&mut self) -> (Exit, Usage, Output) {
         match self.next().await {
-            Step::Ended(exit, output) => (exit, output),
-            other @ (Step::Spawned | Step::Failed(_)) => panic!("{other:?}"),
+            Step::Ended(exit, usage, output) => (exit, usage, output),
+            other @ (Step::Spawned | Step::Withheld | Step::Failed(_)) => panic!("{other:?}"),
         }
     }
 }
@@ -94,7 +121,7 @@ fn attempt() -> AttemptId {
 }
 
 async fn run(order: StartOrder) -> Ended {
-    Bench::new().run(order).await
+    Bench::new().await.run(order).await
 }
 
 async fn fails(order: StartOrder) -> (i32, String) {
@@ -153,13 +180,13 @@ async fn a_script_runs_by_its_first_line_and_not_in_its_directory() {
 
 #[tokio::test]
 async fn scripts_that_start_at_once_do_not_find_each_other_busy() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     for number in 1..=64 {
         let attempt = JobId(1).task(0).attempt(number);
         bench.start(StartOrder { attempt, ..script("#!/bin/true\n") });
     }
     for _ in 0..2 * 64 {
-        assert!(matches!(bench.next().await, Step::Spawned | Step::Ended(Exit::Code(0), _)));
+        assert!(matches!(bench.next().await, Step::Spawned | Step::Ended(Exit::Code(0), ..)));
     }
     assert!(bench.executor.next().await.is_none());
 }
@@ -214,18 +241,20 @@ async fn the_environment_is_clean() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let env = [("LANG", "de_DE.UTF-8"), ("MINE", "a b")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let order = StartOrder { env: env.into(), traceparent: Some(trace.to_owned()), ..argv(&["env"]) };
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let text = String::from_utf8(bench.run(order).await.expect("a start").1.stdout.bytes).expect("text");
     let mut variables: Vec<&str> = text.lines().collect();
     variables.sort_unstable();
     let work = bench.dir.path().canonicalize().expect("a path").join("attempts/42.17.2");
     let (home, tmpdir) = (format!("HOME={}", work.display()), format!("TMPDIR={}", work.display()));
+    let dir = format!("SORTIE_ATTEMPT_DIR={}", work.display());
     let expected = [
         &home,
         "LANG=de_DE.UTF-8",
         "MINE=a b",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "SORTIE_ATTEMPT=2",
+        &dir,
         "SORTIE_INDEX=17",
         "SORTIE_JOB_ID=42",
         "SORTIE_TASK_ID=42.17",
@@ -238,7 +267,7 @@ async fn the_environment_is_clean() {
 
 #[tokio::test]
 async fn the_directory_is_empty_before_and_gone_afterwards() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let (_, output) = bench.run(line("ls -A; pwd; mkdir -p a/b; touch a/b/c; chmod 500 a/b a")).await.expect("a start");
     let work = String::from_utf8(output.stdout.bytes).expect("text");
     assert!(work.ends_with("/attempts/42.17.2\n") && work.lines().count() == 1, "{work}");
@@ -248,7 +277,7 @@ async fn the_directory_is_empty_before_and_gone_afterwards() {
 
 #[tokio::test]
 async fn a_working_directory_that_was_given_stays() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let cwd = bench.path("cwd");
     std::fs::create_dir(&cwd).expect("a directory");
     let order = StartOrder { cwd: Some(cwd.to_string_lossy().into_owned()), ..line("echo here > fact") };
@@ -266,7 +295,7 @@ async fn output_past_the_limit_is_counted() {
 
 #[tokio::test]
 async fn what_the_command_leaves_in_its_group_is_killed() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let file = bench.path("pid");
     let command = format!("sleep 300 & echo $! > {}; echo done", file.display());
     let (exit, output) = bench.run(line(command)).await.expect("a start");
@@ -275,29 +304,18 @@ async fn what_the_command_leaves_in_its_group_is_killed() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_holds_the_output_does_not_hold_the_end() {
-    let mut bench = Bench::new();
-    let file = bench.path("pid");
-    let daemon = format!("setsid sh -c 'echo $$ > {0}; exec sleep 300' & until [ -s {0} ]; do :; done", file.display());
-    let (exit, output) = bench.run(line(format!("{daemon}; echo done"))).await.expect("a start");
-    assert_eq!((exit, output.stdout.bytes), (Exit::Code(0), b"done\n".to_vec()));
-    let daemon = pid(&file).parse().ok().and_then(Pid::from_raw).expect("a number");
-    rustix::process::kill_process(daemon, Signal::KILL).expect("it left the group and lives");
-}
-
-#[tokio::test]
 async fn a_command_that_closes_its_output_runs_on() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let file = bench.path("go");
     let command = format!("exec >&- 2>&-; until [ -e {} ]; do sleep 0.01; done; exit 5", file.display());
     bench.spawned(line(command)).await;
     std::fs::write(file, "").expect("a fact");
-    assert!(matches!(bench.next().await, Step::Ended(Exit::Code(5), _)));
+    assert!(matches!(bench.next().await, Step::Ended(Exit::Code(5), ..)));
 }
 
 #[tokio::test]
 async fn kill_ends_a_group_that_ignores_term() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let (child, leader, termed) = (bench.path("child"), bench.path("leader"), bench.path("termed"));
     let command = format!(
         "(trap '' TERM; exec sleep 300) & trap 'echo t > {}' TERM; echo $! > {}; echo $$ > {}; echo out; \
@@ -311,15 +329,17 @@ async fn kill_ends_a_group_that_ignores_term() {
     bench.executor.signal(attempt(), Signal::TERM);
     until(|| !pid(&termed).is_empty()).await;
     bench.executor.signal(attempt(), Signal::KILL);
-    let (exit, output) = bench.ended().await;
+    let (exit, usage, output) = bench.used().await;
     assert_eq!((exit, output.stdout.bytes), (Exit::Signal(9), b"out\n".to_vec()));
+    // A leader that was waiting for its child may be the one to do so yet, before it dies itself.
+    assert!((1..=2).contains(&usage.killed), "{usage:?}");
     assert!(is_gone(&pid(&leader)) && is_gone(&pid(&child)));
     bench.executor.signal(attempt(), Signal::KILL);
 }
 
 #[tokio::test]
 async fn the_rest_of_a_group_has_its_grace_after_the_leader_s_end() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let (ready, fact) = (bench.path("ready"), bench.path("fact"));
     let service = format!(
         "trap 'sleep 0.3; head -c 300000 /dev/zero; echo done > {}; exit' TERM; echo $$ > {}; \
@@ -364,7 +384,7 @@ async fn outlived(bench: &mut Bench) -> String {
 
 #[tokio::test]
 async fn what_outlives_the_leader_and_ignores_term_is_killed_with_kill() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let child = outlived(&mut bench).await;
     assert!(!is_gone(&child));
     bench.executor.signal(attempt(), Signal::KILL);
@@ -374,7 +394,7 @@ async fn what_outlives_the_leader_and_ignores_term_is_killed_with_kill() {
 
 #[tokio::test]
 async fn what_outlives_the_leader_is_killed_with_the_executor() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let child = outlived(&mut bench).await;
     let Bench { dir, executor } = bench;
     drop(executor);
@@ -384,7 +404,7 @@ async fn what_outlives_the_leader_is_killed_with_the_executor() {
 
 #[tokio::test]
 async fn a_stop_that_leaves_nobody_behind_needs_no_kill() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     bench.spawned(line("sleep 300; :")).await;
     let asked = std::time::Instant::now();
     bench.executor.signal(attempt(), Signal::TERM);
@@ -393,8 +413,55 @@ async fn a_stop_that_leaves_nobody_behind_needs_no_kill() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_withheld_in_time_does_not_run() {
+    let mut bench = Bench::new().await;
+    let file = bench.path("fact");
+    bench.start(line(format!("echo > {}", file.display())));
+    bench.executor.withhold(attempt());
+    assert!(matches!(bench.next().await, Step::Withheld));
+    assert!(!file.exists());
+    assert_eq!(std::fs::read_dir(bench.path("attempts")).expect("a directory").count(), 0);
+    bench.spawned(line("echo out")).await;
+    bench.executor.withhold(attempt());
+    assert_eq!(bench.ended().await.1.stdout.bytes, b"out\n", "it was too late");
+}
+
+#[tokio::test]
+async fn what_a_command_used_is_told() {
+    let mut bench = Bench::new().await;
+    bench.spawned(line("true")).await;
+    let usage = bench.used().await.1;
+    assert!(usage.cpu < Duration::from_secs(1) && (usage.max_rss, usage.killed) == (0, 0), "{usage:?}");
+    // The second one's children, of which one is never waited for by it.
+    let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let bytes = 256 * 1024 * 1024;
+    bench.spawned(line(format!("{burn}; head -c {bytes} /dev/zero | tail -c {bytes} | wc -c"))).await;
+    let (_, usage, output) = bench.used().await;
+    assert_eq!(output.stdout.bytes, format!("{bytes}\n").into_bytes());
+    assert!(usage.cpu > Duration::from_millis(50) && usage.cpu < PATIENCE, "{usage:?}");
+    assert!((bytes..4 * bytes).contains(&usage.max_rss), "{usage:?}");
+}
+
+#[tokio::test]
+async fn a_kill_that_the_kernel_counts_is_for_want_of_memory() {
+    let counts = TempDir::new().expect("a directory");
+    let file = counts.path().join("memory.events");
+    std::fs::write(&file, "oom_kill 3\n").expect("a file");
+    let mut bench = Bench::of(Children::new(false), Memory::at(&file), Cgroups::Off).await;
+    let counted = format!("echo oom_kill 4 > {}; kill -KILL $$", file.display());
+    assert_eq!(bench.run(line(counted)).await.expect("a start").0, Exit::OutOfMemory);
+    assert_eq!(bench.run(line("kill -KILL $$")).await.expect("a start").0, Exit::Signal(9));
+    let other = format!("echo oom_kill 5 > {}; kill -SEGV $$", file.display());
+    assert_eq!(bench.run(line(other)).await.expect("a start").0, Exit::Signal(11));
+    bench.spawned(line(format!("echo oom_kill 6 > {}; sleep 300; :", file.display()))).await;
+    until(|| std::fs::read_to_string(&file).is_ok_and(|text| text == "oom_kill 6\n")).await;
+    bench.executor.signal(attempt(), Signal::KILL);
+    assert_eq!(bench.ended().await.0, Exit::Signal(9), "that was ordered");
+}
+
+#[tokio::test]
 async fn an_exit_status_that_another_took_is_unknown_and_the_output_stays() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let (file, go) = (bench.path("pid"), bench.path("go"));
     let command = format!("echo out; echo $$ > {}; until [ -e {} ]; do sleep 0.01; done", file.display(), go.display());
     bench.spawned(line(command)).await;
@@ -422,7 +489,7 @@ fn a_parent_that_ignored_its_children_does_not_hide_ours() {
 
 #[tokio::test]
 async fn an_executor_that_is_dropped_kills() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().await;
     let (first, second) = (bench.path("first"), bench.path("second"));
     let sleeper = |file: &Path| line(format!("trap '' TERM HUP INT; echo $$ > {}; sleep 300", file.display()));
     bench.spawned(sleeper(&first)).await;

@@ -26,7 +26,7 @@ async fn what_runs_outlives_its_session() {
     assert_eq!(presented, [held(1, 1, true)]);
     assert!(!is_gone(&pid), "it goes on");
     std::fs::write(go, "").expect("a fact");
-    assert_eq!(stream.expect(Report::Ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
+    assert_eq!(stream.expect(ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
     assert_eq!(worker.pid("first").await, pid, "it was not started again");
 }
 
@@ -45,7 +45,7 @@ async fn what_ends_without_a_session_is_told_in_the_next() {
     until(|| is_gone(&pid)).await;
     hello.answer(Ok(welcome()));
     let mut stream = master.stream().await;
-    assert_eq!(stream.expect(Report::Ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
+    assert_eq!(stream.expect(ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
 }
 
 #[tokio::test]
@@ -56,18 +56,18 @@ async fn an_end_is_told_until_it_is_acknowledged() {
     for number in [1, 2] {
         let attempt = stream.start(number, "echo out").await;
         stream.hear(Report::Started(attempt)).await;
-        stream.hear(Report::Ended(attempt, End::Exited(0))).await;
+        stream.hear(ended(attempt, End::Exited(0))).await;
     }
     let pb::order::Order::Start(large) = start(3, "true") else { panic!("a start") };
     stream.order(pb::order::Order::Start(pb::Start { slots: 4, ..large })).await;
-    stream.hear(Report::Ended(attempt(3), End::Refused)).await;
+    stream.hear(ended(attempt(3), End::Refused)).await;
     stream.acknowledge(2).await;
     stream.cut().await;
     let (presented, mut stream) = master.admit_with(welcome()).await;
     assert_eq!(presented, [held(1, 0, true), held(3, 0, false)]);
     stream.order(start(1, "echo again")).await;
-    assert_eq!(stream.expect(Report::Ended(attempt(1), End::Exited(0))).await, output("out\n", ""));
-    stream.expect(Report::Ended(attempt(3), End::Refused)).await;
+    assert_eq!(stream.expect(ended(attempt(1), End::Exited(0))).await, output("out\n", ""));
+    stream.expect(ended(attempt(3), End::Refused)).await;
     let fourth = stream.start(4, "true").await;
     stream.expect(Report::Started(fourth)).await;
 }
@@ -77,9 +77,9 @@ async fn what_the_master_has_given_up_is_killed_and_forgotten() {
     let mut master = Master::start().await;
     let worker = Worker::start(&master.url);
     let mut stream = master.admit().await;
-    let ended = stream.start(2, "true").await;
-    stream.hear(Report::Started(ended)).await;
-    stream.hear(Report::Ended(ended, End::Exited(0))).await;
+    let over = stream.start(2, "true").await;
+    stream.hear(Report::Started(over)).await;
+    stream.hear(ended(over, End::Exited(0))).await;
     let attempt = stream.start(1, &worker.sleeper("first")).await;
     stream.hear(Report::Started(attempt)).await;
     let pid = worker.pid("first").await;
@@ -88,7 +88,7 @@ async fn what_the_master_has_given_up_is_killed_and_forgotten() {
     let mut stream = master.admit_with(pb::ReportStatusResponse { kill, ..welcome() }).await.1;
     until(|| is_gone(&pid)).await;
     // Its room is the master's again only when it is told that it is gone.
-    stream.expect(Report::Ended(attempt, End::Stopped)).await;
+    stream.expect(ended(attempt, End::Stopped)).await;
     let third = stream.start(3, "true").await;
     stream.expect(Report::Started(third)).await;
 }
@@ -104,7 +104,7 @@ async fn a_lease_that_nobody_renews_ends_what_runs_and_the_session() {
     assert_eq!(hello.request.held.len(), 1);
     hello.answer(Ok(welcome()));
     let mut next = master.stream().await;
-    next.expect(Report::Ended(attempt, End::LeaseEnded)).await;
+    next.expect(ended(attempt, End::LeaseEnded)).await;
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_worker_whose_name_is_taken_kills_when_its_lease_ends() {
         hello.answer(Err(Status::already_exists("`alpha` is connected")));
     };
     hello.answer(Ok(welcome()));
-    master.stream().await.expect(Report::Ended(attempt, End::LeaseEnded)).await;
+    master.stream().await.expect(ended(attempt, End::LeaseEnded)).await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn renewals_keep_what_runs_alive() {
     let first = stream.heartbeat().await;
     while stream.heartbeat().await.since(first) < 4 * LEASE {}
     stream.order(stop(1)).await;
-    stream.expect(Report::Ended(attempt, End::Stopped)).await;
+    stream.expect(ended(attempt, End::Stopped)).await;
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn a_worker_that_nobody_reads_runs_on_and_its_heartbeats_pass_its_reports_
         match stream.message().await {
             // The first ones were sent before there was anything to wait behind.
             Some(Upward::Report(Report::Heartbeat { .. }, None)) => beats += usize::from(!kept.is_empty()),
-            Some(Upward::Report(Report::Ended(_, End::Exited(0)), Some(output))) => kept.push(output.stdout),
+            Some(Upward::Report(Report::Ended(_, End::Exited(0), _), Some(output))) => kept.push(output.stdout),
             other => assert!(matches!(other, Some(Upward::Report(Report::Started(_), None))), "{other:?}"),
         }
     }

@@ -22,7 +22,7 @@ async fn a_worker_that_leaves_lets_commands_end_and_tells_it() {
     worker.stop.cancel();
     stream.expect(Report::Leaving).await;
     std::fs::write(go, "").expect("a fact");
-    assert_eq!(stream.expect(Report::Ended(attempt, End::Exited(0))).await, output("done\n", ""));
+    assert_eq!(stream.expect(ended(attempt, End::Exited(0))).await, output("done\n", ""));
     stream.drain().await;
     assert_eq!(stream.upward().await, None, "the worker ends the stream");
     drop(stream);
@@ -43,7 +43,7 @@ async fn a_worker_that_leaves_stops_what_does_not_end() {
     let pid = worker.pid("first").await;
     worker.stop.cancel();
     stream.expect(Report::Leaving).await;
-    stream.expect(Report::Ended(attempt, End::WorkerStopped)).await;
+    stream.expect(ended(attempt, End::WorkerStopped)).await;
     assert!(is_gone(&pid));
     stream.drain().await;
     assert_eq!(stream.upward().await, None);
@@ -69,14 +69,14 @@ async fn a_worker_that_leaves_waits_until_every_end_is_on_record() {
     let mut stream = master.admit().await;
     let attempt = stream.start(1, "echo out").await;
     stream.hear(Report::Started(attempt)).await;
-    stream.hear(Report::Ended(attempt, End::Exited(0))).await;
+    stream.hear(ended(attempt, End::Exited(0))).await;
     worker.stop.cancel();
     stream.hear(Report::Leaving).await;
     stream.drain().await;
     stream.cut().await;
     let (presented, mut stream) = master.admit_with(welcome()).await;
     assert_eq!(presented, [held(1, 0, true)]);
-    assert_eq!(stream.hear(Report::Ended(attempt, End::Exited(0))).await, output("out\n", ""));
+    assert_eq!(stream.hear(ended(attempt, End::Exited(0))).await, output("out\n", ""));
     stream.hear(Report::Leaving).await;
     stream.drain().await;
     stream.acknowledge(1).await;
@@ -101,7 +101,7 @@ async fn a_worker_that_loses_its_session_while_it_leaves_goes_on_leaving() {
     stream.hear(Report::Leaving).await;
     stream.drain().await;
     std::fs::write(go, "").expect("a fact");
-    assert_eq!(stream.expect(Report::Ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
+    assert_eq!(stream.expect(ended(attempt, End::Exited(0))).await, output("begun\ndone\n", ""));
     assert_eq!(stream.upward().await, None);
     drop(stream);
     worker.end().await.expect("a clean end");
@@ -125,7 +125,7 @@ async fn a_worker_that_is_stopped_without_a_session_stops_its_commands_and_tells
     while !(ended && leaving) {
         match stream.upward().await {
             Some(Upward::Report(Report::Leaving, None)) => leaving = true,
-            Some(Upward::Report(Report::Ended(found, End::WorkerStopped), Some(_))) => ended = found == attempt,
+            Some(Upward::Report(Report::Ended(found, End::WorkerStopped, _), Some(_))) => ended = found == attempt,
             other => panic!("{other:?}"),
         }
     }

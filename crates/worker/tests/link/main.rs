@@ -3,6 +3,7 @@
 mod common;
 mod lease;
 mod leave;
+mod restart;
 
 use std::time::Duration;
 
@@ -28,14 +29,14 @@ async fn a_worker_introduces_itself_runs_and_reports() {
 
     let first = stream.start(1, "echo out; echo err >&2; exit 3").await;
     stream.expect(Report::Started(first)).await;
-    let wrote = stream.expect(Report::Ended(first, End::Exited(3))).await;
+    let wrote = stream.expect(ended(first, End::Exited(3))).await;
     assert_eq!(wrote, output("out\n", "err\n"));
 
     let second = stream.start(2, &worker.sleeper("second")).await;
     stream.expect(Report::Started(second)).await;
     let pid = worker.pid("second").await;
     stream.order(stop(2)).await;
-    stream.expect(Report::Ended(second, End::Stopped)).await;
+    stream.expect(ended(second, End::Stopped)).await;
     assert!(is_gone(&pid));
 }
 
@@ -52,10 +53,10 @@ async fn orders_that_do_not_fit_are_passed_over() {
     let pb::order::Order::Start(long) = start(1, "true") else { panic!("a start") };
     stream.order(pb::order::Order::Start(pb::Start { timeout: Some(forever), ..long.clone() })).await;
     stream.expect(Report::Started(attempt(1))).await;
-    stream.expect(Report::Ended(attempt(1), End::Exited(0))).await;
+    stream.expect(ended(attempt(1), End::Exited(0))).await;
     let order = pb::order::Order::Start(pb::Start { attempt: attempt_pb(2), slots: 4, ..long });
     stream.order(order).await;
-    stream.expect(Report::Ended(attempt(2), End::Refused)).await;
+    stream.expect(ended(attempt(2), End::Refused)).await;
 }
 
 #[tokio::test]
@@ -67,7 +68,7 @@ async fn a_timeout_ends_a_command_and_its_output_is_kept() {
     let timeout = Some(sortie_wire::duration_to_pb(Duration::from_secs(1)));
     stream.order(pb::order::Order::Start(pb::Start { timeout, ..order })).await;
     stream.expect(Report::Started(attempt(1))).await;
-    assert_eq!(stream.expect(Report::Ended(attempt(1), End::TimedOut)).await, output("before\n", ""));
+    assert_eq!(stream.expect(ended(attempt(1), End::TimedOut)).await, output("before\n", ""));
 }
 
 #[tokio::test]

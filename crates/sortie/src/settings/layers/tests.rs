@@ -10,6 +10,8 @@ use tempfile::NamedTempFile;
 use super::super::{Auth, ClientSettings, MasterSettings, WorkerSettings};
 use super::*;
 
+/// What a master can be told.
+const MASTER_SETTINGS: &str = "auth, data_dir, grpc_addr, http_addr, lease, max_jobs, max_spec_bytes, start_timeout";
 /// No flags.
 const NONE: [(&str, &str); 0] = [];
 
@@ -44,6 +46,7 @@ fn defaults_need_nothing() {
     assert!(master.origins.iter().all(|origin| origin.source == "default"));
     let client = load::<ClientSettings>(&environment, None, &flags(NONE)).expect("settings");
     assert_eq!(client.settings.server, "http://127.0.0.1:9092");
+    assert_eq!(client.settings.retry_for, Duration::from_secs(30));
 }
 
 #[test]
@@ -53,6 +56,7 @@ fn a_later_layer_wins_and_is_the_source() {
         ("SORTIE_MASTER_GRPC_ADDR", "127.0.0.1:3"),
         ("SORTIE_MASTER_DATA_DIR", "/other"),
         ("SORTIE_MASTER_START_TIMEOUT", "90s"),
+        ("SORTIE_MASTER_MAX_SPEC_BYTES", "1048576"),
     ]);
     let loaded =
         load::<MasterSettings>(&environment, Some(file.path()), &flags([("data_dir", "/flag")])).expect("settings");
@@ -60,6 +64,7 @@ fn a_later_layer_wins_and_is_the_source() {
     assert_eq!((settings.http_addr.port(), settings.grpc_addr.port()), (1, 3));
     assert_eq!(settings.data_dir, Path::new("/flag"));
     assert_eq!(settings.start_timeout, Duration::from_secs(90));
+    assert_eq!(settings.max_spec_bytes, 1_048_576);
     assert_eq!(source(&loaded, "http_addr"), format!("file:{}", file.path().display()));
     assert_eq!(source(&loaded, "grpc_addr"), "SORTIE_MASTER_GRPC_ADDR");
     assert_eq!(source(&loaded, "data_dir"), "--data-dir");
@@ -70,6 +75,7 @@ fn a_later_layer_wins_and_is_the_source() {
 fn a_variable_is_a_string_until_its_setting_says_otherwise() {
     let environment = Environment::from([
         ("HOME", "/home/anna"),
+        ("SORTIE_WORKER_CGROUPS", "on"),
         ("SORTIE_WORKER_NAME", "42"),
         ("SORTIE_WORKER_SLOTS", "3"),
         ("SORTIE_WORKER_LABELS", "zone=a,gpu"),
@@ -83,7 +89,7 @@ fn a_variable_is_a_string_until_its_setting_says_otherwise() {
     assert!(settings.stop_timeout.is_zero());
     let values: Vec<&str> = loaded.origins.iter().map(|origin| origin.value.as_str()).collect();
     let data_dir = "/home/anna/.local/state/sortie/workers/42";
-    assert_eq!(values, [data_dir, "gpu,zone=a", "http://127.0.0.1:50051", "42", "3", "0s"]);
+    assert_eq!(values, ["on", data_dir, "gpu,zone=a", "http://127.0.0.1:50051", "42", "3", "0s"]);
 }
 
 #[test]
@@ -102,19 +108,18 @@ fn every_problem_is_told_at_once_with_its_source() {
         ("SORTIE_MASTER_GRPC_ADDR", "localhost:1"),
         ("SORTIE_MASTER_DATA_DIR", ""),
         ("SORTIE_MASTER_HTTP_PORT", "9092"),
+        ("SORTIE_MASTER_MAX_JOBS", "0"),
         ("SORTIE_MASTER_START_TIMEOUT", "soon"),
     ]);
     let told = problems::<MasterSettings>(&environment, Some(file.path()), flags([("auth", "open")]));
     let path = file.path().display();
     let expected = [
         format!("file:{path} http_addr: must be a string, not signed int `9092`"),
-        format!(
-            "file:{path} port: is no setting; these are: auth, data_dir, grpc_addr, http_addr, lease, start_timeout"
-        ),
+        format!("file:{path} port: is no setting; these are: {MASTER_SETTINGS}"),
         "SORTIE_MASTER_DATA_DIR: is empty; name a directory".to_owned(),
         "SORTIE_MASTER_GRPC_ADDR: `localhost:1` is no IP:PORT, such as 127.0.0.1:9092".to_owned(),
-        "SORTIE_MASTER_HTTP_PORT: is no setting; these are: auth, data_dir, grpc_addr, http_addr, lease, start_timeout"
-            .to_owned(),
+        format!("SORTIE_MASTER_HTTP_PORT: is no setting; these are: {MASTER_SETTINGS}"),
+        "SORTIE_MASTER_MAX_JOBS: must be a whole number from 1".to_owned(),
         "SORTIE_MASTER_START_TIMEOUT: `soon` is no duration, such as 500ms, 90s or 1h 30m".to_owned(),
         "--auth: `open` is none of loopback, none".to_owned(),
     ];
@@ -185,12 +190,14 @@ fn kubernetes_service_links_are_told_apart_from_settings() {
 fn the_client_leaves_other_variables_alone() {
     let environment = Environment::from([
         ("SORTIE_SERVER", "http://master:9092"),
+        ("SORTIE_RETRY_FOR", "0s"),
         ("SORTIE_JOB_ID", "42"),
         ("SORTIE_MASTER_HTTP_ADDR", "127.0.0.1:1"),
         ("SORTIE_SERVICE_HOST", "10.0.0.1"),
     ]);
     let loaded = load::<ClientSettings>(&environment, None, &flags(NONE)).expect("settings");
     assert_eq!(loaded.settings.server, "http://master:9092");
+    assert!(loaded.settings.retry_for.is_zero());
     assert_eq!(source(&loaded, "server"), "SORTIE_SERVER");
     let empty = Environment::from([("SORTIE_SERVER", "")]);
     assert_eq!(problems::<ClientSettings>(&empty, None, flags(NONE)).len(), 1);
