@@ -71,35 +71,20 @@ impl Scheduler {
 
     /// Takes one input in, and adds what is to be done about it to `effects`.
     pub fn handle(&mut self, now: Time, input: Input, effects: &mut Effects) {
-        match input {
-            Input::Submit { request, submission, known } => {
-                let answer = self.submit(now, *submission, known, effects);
-                effects.answers.push((request, answer));
-            }
-            Input::CancelTask { request, task, by } => {
-                let answer = self.cancel_task(now, task, &by, effects);
-                effects.answers.push((request, answer));
-            }
-            Input::CancelJob { request, job, by } => {
-                let answer = self.cancel_job(now, job, &by, effects);
-                effects.answers.push((request, answer));
-            }
-            Input::Admit { request, worker, admission } => {
-                let answer = self.admit(now, &worker, admission, effects);
-                effects.answers.push((request, answer));
-            }
+        let (request, answer) = match input {
+            Input::Submit { request, submission, known } => (request, self.submit(now, *submission, known, effects)),
+            Input::CancelTask { request, task, by } => (request, self.cancel_task(now, task, &by, effects)),
+            Input::CancelJob { request, job, by } => (request, self.cancel_job(now, job, &by, effects)),
+            Input::Admit { request, worker, admission } => (request, self.admit(now, &worker, admission, effects)),
             Input::Join { request, session, hello, introduction, held } => {
-                let answer = self.join(now, session, hello, introduction, &held, effects);
-                effects.answers.push((request, answer));
+                (request, self.join(now, session, hello, introduction, &held, effects))
             }
-            Input::Connect { request, session } => {
-                let answer = self.connect(now, session, effects);
-                effects.answers.push((request, answer));
-            }
-            Input::Report { session, report } => self.report(now, session, report, effects),
-            Input::Disconnect { session } => self.disconnect(now, session, effects),
-            Input::Wake => self.wake(now, effects),
-        }
+            Input::Connect { request, session } => (request, self.connect(now, session, effects)),
+            Input::Report { session, report } => return self.report(now, session, report, effects),
+            Input::Disconnect { session } => return self.disconnect(now, session, effects),
+            Input::Wake => return self.wake(now, effects),
+        };
+        effects.answers.push((request, answer));
     }
 
     /// Whether a job has tasks that have not ended.

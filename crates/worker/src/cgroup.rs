@@ -103,6 +103,13 @@ impl Cgroups {
     }
 }
 
+impl Drop for Cgroups {
+    /// What lives in it yet is ended, and removed, by who takes the data directory next.
+    fn drop(&mut self) {
+        _ = remove_tree(&self.0);
+    }
+}
+
 impl Cgroup {
     /// Whether a process in it lives.
     pub(crate) fn is_populated(&self) -> bool {

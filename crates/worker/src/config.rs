@@ -31,8 +31,8 @@ pub struct Config {
     /// The program that is started as `PROGRAM guard DATA_DIR` to end this worker's commands should its process be
     /// killed; it calls [`guard`](crate::guard). Without one they run on until the next worker of the data directory.
     pub guard: Option<PathBuf>,
-    /// Whether this process has no children but its worker's. Then one that it has not started is what a command has
-    /// left, even if it hides that; and it is waited for when it ends.
+    /// Whether this process has no children but its worker's, as a program of which the worker is all. Then a child that
+    /// it has not started is what a command has left, even if it hides that, and is waited for when it has ended.
     pub exclusive: bool,
     /// Whether each attempt has a cgroup of its own.
     pub cgroups: Cgroups,
@@ -40,7 +40,7 @@ pub struct Config {
 
 /// Whether each attempt has a cgroup of its own, where this process may make some (version 2, Linux 5.14).
 ///
-/// No process of a command escapes that, whatever it does. It makes a short command slower by a tenth.
+/// No process of a command escapes that, whatever it does. A short command takes about a third longer with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cgroups {
     /// None has.

@@ -129,7 +129,6 @@ impl Executor {
     async fn join_next(&mut self) -> Option<(AttemptId, Result<Reached, JoinError>)> {
         loop {
             tokio::select! {
-                biased;
                 joined = self.under_way.join_next() => return joined,
                 _ = self.sweeps.tick() => self.sweep(),
             }

@@ -83,8 +83,9 @@ impl Guard {
 impl Post {
     /// Sees that there is a guard, until it is dismissed.
     async fn keep(self, first: io::Result<Sentry>, dismissed: CancellationToken) {
-        let mut sentry = self.check(first);
+        let mut sentry = self.check(first, false);
         while !dismissed.is_cancelled() {
+            let was_missing = sentry.is_none();
             if let Some(standing) = &sentry
                 && dismissed.run_until_cancelled(standing.watch.exited()).await.is_some()
             {
@@ -92,7 +93,7 @@ impl Post {
                 sentry = None;
             }
             if sentry.is_none() && dismissed.run_until_cancelled(tokio::time::sleep(REPLACE_WAIT)).await.is_some() {
-                sentry = self.check(self.man());
+                sentry = self.check(self.man(), was_missing);
             }
         }
         if let Some(sentry) = sentry {
@@ -116,11 +117,18 @@ impl Post {
         Ok(Sentry { watch: Watch::new(child.pid), child, pipe })
     }
 
-    fn check(&self, started: io::Result<Sentry>) -> Option<Sentry> {
-        let exe = self.exe.display();
-        started
-            .inspect_err(|error| tracing::warn!(%exe, %error, "no guard: commands outlive this worker if it is killed"))
-            .ok()
+    /// Says once, for as long as it stays so, that there is no guard.
+    fn check(&self, started: io::Result<Sentry>, was_missing: bool) -> Option<Sentry> {
+        match started {
+            Ok(sentry) => Some(sentry),
+            Err(error) => {
+                if !was_missing {
+                    let exe = self.exe.display();
+                    tracing::warn!(%exe, %error, "no guard: what runs will outlive this worker if it is killed");
+                }
+                None
+            }
+        }
     }
 }
 
@@ -146,7 +154,7 @@ impl Sentry {
 /// the lock of the data directory.
 ///
 /// # Errors
-/// When it was not started by the worker of the data directory, or the processes cannot be listed.
+/// When it was not started by the worker of the data directory.
 pub fn guard(data_dir: &Path) -> io::Result<()> {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         sys::ignore(signal);
@@ -163,7 +171,7 @@ pub fn guard(data_dir: &Path) -> io::Result<()> {
     let mut word = Vec::new();
     io::stdin().read_to_end(&mut word)?;
     if word != DISMISSED {
-        let killed = Leftovers::of(data_dir).kill()?;
+        let killed = Leftovers::of(data_dir).kill();
         tracing::warn!(killed, "the worker is gone; what it had left of its commands is, too");
     }
     Ok(())

@@ -35,7 +35,7 @@ const HEAD_BYTES: usize = 8;
 const MAX_ENTRY_BYTES: usize = MAX_MESSAGE_BYTES + 1_024;
 
 /// How long the file may get, in bytes, before what is dead in it is left out, unless most of it is alive.
-const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
+const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many bytes may wait for what is written next.
 const MAX_WAITING_BYTES: usize = 64 * 1024;

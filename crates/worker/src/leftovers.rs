@@ -41,15 +41,17 @@ impl Leftovers {
     }
 
     /// Kills what one search finds. How long to wait until the next, or nothing if nothing is left. It takes its time.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed.
-    pub(crate) fn pass(&mut self) -> io::Result<Option<Duration>> {
-        let populated = cgroup::kill_left(&self.data_dir);
-        let census = processes::census()?;
+    pub(crate) fn pass(&mut self) -> Option<Duration> {
+        let unsettled = Cell::new(cgroup::kill_left(&self.data_dir));
+        let census = match processes::census() {
+            Ok(census) => census,
+            Err(error) => {
+                tracing::warn!(%error, "the processes cannot be listed");
+                return Some(POLL_MAX);
+            }
+        };
         let own = rustix::process::getpid();
         let attempts = workspace::attempts(&self.data_dir);
-        let unsettled = Cell::new(populated);
         let wanted = |stat: &Stat| {
             let mark = processes::settled_mark(stat.pid);
             unsettled.set(unsettled.get() || (mark == Mark::Unsettled && self.began.elapsed() < SETTLE_TIMEOUT));
@@ -58,29 +60,26 @@ impl Leftovers {
         let pass = self.hunt.strike(&census, |stat| stat.pid != own, wanted);
         let is_clean = pass == Pass::Clean && !unsettled.get();
         let was_clean = std::mem::replace(&mut self.was_clean, is_clean);
-        Ok(match (pass, is_clean) {
+        match (pass, is_clean) {
             (Pass::Struck, _) => Some(Duration::ZERO),
             (_, true) if was_clean => None,
             (_, true) => Some(CONFIRM_WAIT),
             (Pass::Clean | Pass::Dying, false) => Some(self.next_wait()),
-        })
+        }
     }
 
     /// Searches until nothing is left, and says how many processes were killed.
-    ///
-    /// # Errors
-    /// When the processes cannot be listed.
-    pub(crate) fn kill(mut self) -> io::Result<usize> {
-        while let Some(wait) = self.pass()? {
+    pub(crate) fn kill(mut self) -> usize {
+        while let Some(wait) = self.pass() {
             std::thread::sleep(wait);
         }
-        Ok(self.hunt.struck())
+        self.hunt.struck()
     }
 
     /// The same, for a runtime that has other things to do; it ends early if it is dropped.
     ///
     /// # Errors
-    /// When the processes cannot be listed.
+    /// When the runtime is shutting down.
     pub(crate) async fn kill_async(mut self) -> io::Result<usize> {
         loop {
             let searching = move || {
@@ -89,7 +88,7 @@ impl Leftovers {
             };
             let wait;
             (self, wait) = tokio::task::spawn_blocking(searching).await.map_err(io::Error::other)?;
-            match wait? {
+            match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Ok(self.hunt.struck()),
             }

@@ -88,7 +88,7 @@ impl Remains {
             };
             match pass {
                 None => return search.toll(),
-                Some(Pass::Struck | Pass::Clean) => {}
+                Some(Pass::Struck | Pass::Clean) => wait = POLL,
                 Some(Pass::Dying) => {
                     tokio::time::sleep(wait).await;
                     if wait < POLL_MAX && wait * 2 >= POLL_MAX {

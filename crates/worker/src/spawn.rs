@@ -130,10 +130,16 @@ fn spawn_in(dir: &AttemptDir, site: &Site, order: &StartOrder, traceparent: Opti
         .map_err(|error| SpawnError::new(&error, format!("the command was killed, for it cannot be watched: {error}")))
 }
 
-/// What it has started before it was moved is found by other means.
+/// What it has started before it was moved is found by other means. One that has ended by now needs no cgroup.
 fn admit(cgroups: &Cgroups, attempt: AttemptId, leader: Pid) -> Option<Arc<Cgroup>> {
-    let admitted = cgroups.admit(attempt, leader).map(Arc::new);
-    admitted.inspect_err(|error| tracing::warn!(%attempt, %error, "an attempt goes without a cgroup")).ok()
+    match cgroups.admit(attempt, leader) {
+        Ok(cgroup) => Some(Arc::new(cgroup)),
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => None,
+        Err(error) => {
+            tracing::warn!(%attempt, %error, "an attempt goes without a cgroup");
+            None
+        }
+    }
 }
 
 fn plan(dir: &AttemptDir, worker: &str, order: &StartOrder, traceparent: Option<&str>) -> Result<Plan, SpawnError> {

@@ -15,7 +15,7 @@ use crate::Error;
 const PRIVATE: u32 = 0o700;
 
 /// How long a directory is waited for that another process has, and how often it is tried.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// The file in the data directory that its worker holds locked.

@@ -84,7 +84,8 @@ fn write(dir: &Path) -> Result<()> {
 
 fn read(engine: &Path, below: &Path, files: &mut Files) -> Result<()> {
     for entry in fs::read_dir(engine.join(below))? {
-        let (path, is_dir) = entry.and_then(|entry| Ok((below.join(entry.file_name()), entry.file_type()?.is_dir())))?;
+        let (path, is_dir) =
+            entry.and_then(|entry| Ok((below.join(entry.file_name()), entry.file_type()?.is_dir())))?;
         if is_dir {
             read(engine, &path, files)?;
         } else {

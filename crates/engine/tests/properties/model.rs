@@ -113,7 +113,11 @@ impl Model {
                 reason: LostReason::LeaseEnded | LostReason::WorkerStopped | LostReason::WorkerDied,
                 ..
             } => lost,
-            other => panic!("{task} is tried again after {other:?}"),
+            outcome @ (Outcome::Exited { .. }
+            | Outcome::Cancelled { .. }
+            | Outcome::Lost { reason: LostReason::OrderLost | LostReason::Overdue, .. }) => {
+                panic!("{task} is tried again after {outcome:?}")
+            }
         };
         assert_eq!((again.attempt, again.tries), (ended.attempt.number, expected));
         assert!(again.tries.failed <= spec.retry.count && again.tries.lost <= spec.max_lost, "{again:?}");

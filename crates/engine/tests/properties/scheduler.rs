@@ -43,9 +43,7 @@ impl Run {
         self.now = self.now + Duration::from_millis(1);
         let request = RequestId(self.requests + 1);
         match step {
-            Step::Submit(submission) => {
-                self.ask(Input::Submit { request, submission: Box::new(submission), known: None });
-            }
+            Step::Submit(submission) => self.ask(Input::Submit { request, submission, known: None }),
             Step::CancelTask(task) => self.ask(Input::CancelTask { request, task, by: "ann".into() }),
             Step::CancelJob(job) => self.ask(Input::CancelJob { request, job, by: "ann".into() }),
             Step::Admit(worker, admission) => self.ask(Input::Admit { request, worker: worker.into(), admission }),

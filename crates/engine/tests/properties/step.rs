@@ -13,7 +13,7 @@ pub(crate) const MAX_QUEUE_SECONDS: u64 = 100;
 /// One thing that happens; a `usize` picks one of what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Submit(Submission),
+    Submit(Box<Submission>),
     CancelTask(TaskId),
     CancelJob(JobId),
     Admit(&'static str, Admission),
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
     let worker = prop_oneof![Just("a"), Just("b"), Just("c"), Just("never")];
     let admission = prop_oneof![Just(Admission::Open), Just(Admission::Draining)];
     prop_oneof![
-        8 => submission().prop_map(Step::Submit),
+        8 => submission().prop_map(|submission| Step::Submit(Box::new(submission))),
         3 => task().prop_map(Step::CancelTask),
         1 => (0u64..12).prop_map(|id| Step::CancelJob(JobId(id))),
         2 => (worker, admission).prop_map(|(worker, admission)| Step::Admit(worker, admission)),

@@ -96,11 +96,12 @@ impl World {
     /// Somebody cancels a task that a worker holds, or one or all of a job that was submitted not long ago.
     pub(crate) fn cancel(&mut self) {
         let Some(last) = self.store.jobs.last_key_value().map(|(id, _)| id.0) else { return };
-        let held = if self.rng.chance(500) { self.store.held(false) } else { self.store.held(true) };
+        let is_cut_off = self.rng.chance(150);
+        let held = self.store.held(is_cut_off);
         let job = JobId(self.rng.range(last.saturating_sub(3), last + 1));
         let index = self.rng.small(0, MAX_COUNT);
         let ask = match self.rng.range(0, 10) {
-            0..6 if !held.is_empty() => Ask::CancelTask(held[self.rng.index(held.len())]),
+            0..5 if !held.is_empty() => Ask::CancelTask(held[self.rng.index(held.len())]),
             0..8 => Ask::CancelTask(job.task(index)),
             _ => Ask::CancelJob(job),
         };

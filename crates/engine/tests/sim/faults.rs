@@ -86,9 +86,9 @@ impl World {
     fn trouble(&mut self) {
         let machine = self.rng.index(self.machines.len());
         let connection = self.machines[machine].agent.as_ref().and_then(|agent| agent.link.connection());
-        let usual = if self.kind == Kind::Hanging { 300 } else { 1_000 };
-        match self.rng.range(0, 100) {
-            _ if !self.rng.chance(usual) => self.part(machine, connection),
+        let is_usual = self.kind != Kind::Hanging || self.rng.chance(300);
+        let fault = if is_usual { self.rng.range(0, 100) } else { 100 };
+        match fault {
             0..8 => self.master_down(),
             8..14 => self.master_stalls(),
             14..23 => self.agent_dies(machine),

@@ -147,9 +147,8 @@ impl World {
             if machine.agent.as_ref().is_some_and(|agent| agent.presented.contains(&attempt)) {
                 machine.journal.forget(attempt);
             }
-            if self.machines[index].agent.as_ref().is_some_and(|a| a.slots.holds(attempt)) {
-                self.saw("DBG back with what is over and not gone");
-                match self.store.tasks[&attempt.task].state { crate::store::State::Over(_) => self.saw("DBG task over"), crate::store::State::Again(_) => self.saw("DBG task waits"), _ => self.saw("DBG task active") }
+            if self.machines[index].agent.as_ref().is_some_and(|agent| agent.slots.holds(attempt)) {
+                self.saw("a worker comes back with what is over and not gone");
             }
             self.slots(index, Event::Kill(attempt));
         }

@@ -94,6 +94,7 @@ impl World {
 
     /// The disk takes its time over the next commit.
     pub(crate) fn master_stalls(&mut self) {
+        self.saw("the disk stalls");
         self.master.stall_ms = self.rng.range(500, 25_000);
     }
 

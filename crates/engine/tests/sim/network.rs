@@ -114,7 +114,7 @@ impl Network {
             return None;
         }
         connection.last_up = connection.last_up.max(now + delay(is_rough, rng));
-        if is_rough && rng.chance(5) {
+        if is_rough && rng.chance(8) {
             // This gets through as the last, and the answer takes its time.
             connection.is_mute = true;
             connection.last_down = connection.last_down.max(now + rng.range(2_000, 16_000));

@@ -7,17 +7,20 @@ use std::collections::BTreeMap;
 pub(crate) struct Seen(BTreeMap<&'static str, u64>);
 
 /// What must happen sooner or later.
-const EXPECTED: [&str; 32] = [
+const EXPECTED: [&str; 36] = [
     "a key is taken",
     "a machine dies",
+    "a machine is cut off",
     "a name has changed hands, and something runs on",
     "a name is taken",
+    "a report is about an older attempt at what its worker holds",
     "a report is stale",
     "a session is over before its stream is opened",
     "a start is withheld",
     "a submit is known as a repeat",
     "a task is given up that was tried",
     "a task is tried again",
+    "a worker comes back with what is over and not gone",
     "a worker is frozen",
     "a worker is frozen for long",
     "a worker is stopped",
@@ -37,6 +40,7 @@ const EXPECTED: [&str; 32] = [
     "overdue, perhaps started",
     "refused",
     "succeeded",
+    "the disk stalls",
     "the master is killed",
     "the queue is full",
     "timed out",

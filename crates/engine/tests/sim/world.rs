@@ -198,7 +198,7 @@ impl World {
         match happens {
             Happens::Submit => self.every(happens, 9_000, Self::submit),
             Happens::TrySubmit(intent) => self.try_submit(intent),
-            Happens::Cancel => self.every(happens, 10_000, Self::cancel),
+            Happens::Cancel => self.every(happens, 25_000, Self::cancel),
             Happens::Operate => self.every(happens, 40_000, Self::operate),
             Happens::OpenAll => self.open_all(),
             Happens::Ask(ask) => self.asked(ask),

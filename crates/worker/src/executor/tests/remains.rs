@@ -291,6 +291,8 @@ async fn nothing_gets_out_of_a_cgroup() {
     assert!(is_gone(&pid(&file)));
     let record = std::fs::read_to_string(bench.path("cgroup")).expect("where it is");
     assert!(!Path::new(&record).join("42.17.2").exists());
-    Leftovers::of(bench.dir.path()).kill().expect("the processes");
+    let Bench { dir, executor } = bench;
+    drop(executor);
     assert!(!Path::new(&record).exists());
+    drop(dir);
 }
