@@ -33,7 +33,7 @@ enum Queued {
 
 #[derive(Debug)]
 struct Kept {
-    /// Whether the command ever ran.
+    /// Whether the command is known to have run.
     started: bool,
     message: pb::Report,
 }
@@ -135,7 +135,8 @@ impl Outbox {
 
 impl Kept {
     fn new(report: Report, output: Output) -> Self {
-        let started = !matches!(report, Report::Ended(_, End::Refused | End::CouldNotStart { .. }, _));
+        // What was begun by a process that died may have run or not: only the master may have heard that it did.
+        let started = !matches!(report, Report::Ended(_, End::Refused | End::CouldNotStart { .. } | End::Abandoned, _));
         Kept { started, message: report_to_pb(report, output) }
     }
 }
@@ -217,7 +218,7 @@ mod tests {
         let mut outbox = open(dir.path());
         let held = |number, started| Held { attempt: attempt(number), slots: 0, started };
         let presented: Vec<Held> = outbox.present().collect();
-        assert_eq!(presented, [held(1, true), held(2, true), held(4, false), held(5, false)]);
+        assert_eq!(presented, [held(1, false), held(2, true), held(4, false), held(5, false)]);
         outbox.open();
         let message = outbox.unacknowledged[&attempt(2)].message.clone();
         assert_eq!(upward_from_pb(message), Ok(Upward::Report(ended(2), Some(output))));
