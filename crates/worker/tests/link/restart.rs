@@ -37,7 +37,7 @@ async fn what_a_dead_worker_had_not_told_is_told_by_the_next_until_it_is_acknowl
     let worker = restart(worker, &master.url).await;
     let hello = master.hello().await;
     assert!(is_gone(&pid));
-    assert_eq!(hello.request.held, [held(2, 0, true), held(3, 0, false), held(4, 0, true)]);
+    assert_eq!(hello.request.held, [held(2, 0, true), held(3, 0, false), held(4, 0, false)]);
     hello.answer(Ok(welcome()));
     let mut stream = master.stream().await;
     assert_eq!(stream.hear(ended(attempt(2), End::Exited(2))).await, output("2\n", ""));
@@ -47,7 +47,7 @@ async fn what_a_dead_worker_had_not_told_is_told_by_the_next_until_it_is_acknowl
 
     let worker = restart(worker, &master.url).await;
     let (presented, mut stream) = master.admit_with(welcome()).await;
-    assert_eq!(presented, [held(2, 0, true), held(3, 0, false), held(4, 0, true)]);
+    assert_eq!(presented, [held(2, 0, true), held(3, 0, false), held(4, 0, false)]);
     assert_eq!(stream.expect(ended(attempt(2), End::Exited(2))).await, output("2\n", ""));
     stream.expect(ended(attempt(3), End::Refused)).await;
     stream.expect(ended(fourth, End::Abandoned)).await;
