@@ -166,6 +166,30 @@ pub(crate) const VARIANTS: &[Variant] = &[
         text: "self.set_again(task, Some((again, Patience::HeldBack)));\n            }\n            None",
         replacement: "self.set_again(task, Some((again, Patience::Ready)));\n            }\n            None",
     },
+    Variant {
+        name: "what never started counts as lost",
+        file: "src/retry.rs",
+        text: "Outcome::Lost { started: Started::No, .. } => Some(tries),",
+        replacement: "",
+    },
+    Variant {
+        name: "exit codes are ignored",
+        file: "src/retry.rs",
+        text: "self.exit_codes.is_empty() || self.exit_codes.contains(&code)",
+        replacement: "self.exit_codes.is_empty() || code > 0",
+    },
+    Variant {
+        name: "the longest wait has no cap",
+        file: "src/retry.rs",
+        text: ".min(self.max_backoff)",
+        replacement: "",
+    },
+    Variant {
+        name: "a job's cancel leaves what waits for another attempt",
+        file: "src/scheduler/cancel.rs",
+        text: "for task in self.all_again(job) {",
+        replacement: "for task in self.all_again(job).into_iter().skip(usize::MAX) {",
+    },
     // P4, P5 and P7.
     Variant {
         name: "the process says why it was stopped",
@@ -191,7 +215,37 @@ pub(crate) const VARIANTS: &[Variant] = &[
         text: "Outcome::Cancelled { by: by.clone(), confirmed: false },",
         replacement: "Outcome::Cancelled { by: by.clone(), confirmed: true },",
     },
-    // Limits.
+    Variant {
+        name: "what a dead worker left is said not to have started",
+        file: "src/scheduler/session.rs",
+        text: "(None, End::Refused) => Started::No,",
+        replacement: "(None, End::Refused | End::Abandoned) => Started::No,",
+    },
+    Variant {
+        name: "who adopts forgets that a command has started",
+        file: "src/scheduler/adopt.rs",
+        text: "let started = active.started().or(held.started.then_some(now));",
+        replacement: "let started = active.started().filter(|_| held.started);",
+    },
+    Variant {
+        name: "heartbeats are not heard",
+        file: "src/scheduler/session.rs",
+        text: "                self.hear(id, now);\n                effects.orders.push((session, Order::Renew { sent }));",
+        replacement: "                effects.orders.push((session, Order::Renew { sent }));",
+    },
+    // P8 and limits.
+    Variant {
+        name: "a restart forgets what waits for another attempt",
+        file: "src/scheduler.rs",
+        text: "self.set_again(job.id.task(index), Some((again, Patience::HeldBack)));",
+        replacement: "_ = (index, again);",
+    },
+    Variant {
+        name: "a worker that drains is given tasks",
+        file: "src/fleet.rs",
+        text: "(Link::Connected { .. }, Admission::Open) => {",
+        replacement: "(Link::Connected { .. }, _) => {",
+    },
     Variant {
         name: "any number of jobs may wait",
         file: "src/scheduler/submit.rs",

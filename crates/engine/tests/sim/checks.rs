@@ -71,18 +71,19 @@ impl World {
 
     /// P3 and P7: a worker that comes back must kill, or forget, all that is over.
     pub(crate) fn check_joined(&self, id: u64, kill: &[AttemptId]) {
-        let mut over = self.network.get(id).presented.iter().filter(|attempt| self.store.end_of(**attempt).is_some());
+        let presented = self.network.get(id).presented.iter().map(|held| held.attempt);
+        let mut over = presented.filter(|attempt| self.store.end_of(*attempt).is_some());
         let missed = over.find(|attempt| !kill.contains(attempt));
         assert_eq!(missed, None, "s{id} goes on with what is over");
     }
 
     /// P7: a worker that takes orders again is told at once what it must stop.
     pub(crate) fn check_connected(&self, id: u64, orders: &[(SessionId, Order)]) {
-        for attempt in &self.network.get(id).presented {
+        for attempt in self.network.get(id).presented.iter().map(|held| held.attempt) {
             let state = self.store.tasks.get(&attempt.task).map(|task| &task.state);
             let Some(State::Active(Active { stage: Stage::Cancelling { .. }, .. })) = state else { continue };
             let is_told =
-                self.store.end_of(*attempt).is_some() || orders.contains(&(SessionId(id), Order::Stop(*attempt)));
+                self.store.end_of(attempt).is_some() || orders.contains(&(SessionId(id), Order::Stop(attempt)));
             assert!(is_told, "{attempt} is cancelled, and s{id} is not told to stop it");
         }
     }

@@ -154,6 +154,15 @@ impl World {
         self.after(after, Happens::MasterUp);
     }
 
+    /// Whether a worker that has something to write down or to tell is killed just now.
+    pub(crate) fn crashes(&mut self, index: usize) -> bool {
+        let crashes = self.is_rough() && self.rng.chance(4);
+        if crashes {
+            self.agent_dies(index);
+        }
+        crashes
+    }
+
     /// A worker is stopped in its tracks; what it runs goes on.
     fn agent_freezes(&mut self, index: usize) {
         let is_long = self.kind == Kind::Frozen && self.rng.chance(500);

@@ -2,6 +2,7 @@
 
 use sortie_engine::{AttemptId, Event, Job, Limits, Order, Refusal, Report, Time};
 
+use crate::machine::Agent;
 use crate::network::{Down, Up};
 use crate::world::{Happens, World};
 
@@ -47,7 +48,7 @@ impl World {
         }
         let machine = &mut self.machines[index];
         let (hello, held) = (machine.hello(index), machine.held());
-        let id = self.network.open(index, life, machine.clock.at(now), &held);
+        let id = self.network.open(index, life, machine.clock.at(now), held.clone());
         let Some(agent) = machine.agent.as_mut() else { return };
         agent.introductions += 1;
         agent.link = Link::Introducing(id);
@@ -92,9 +93,7 @@ impl World {
         let Some(agent) = &mut self.machines[index].agent else { return };
         let life = agent.life;
         let Some(id) = std::mem::replace(&mut agent.link, Link::Down).connection() else { return };
-        if let Some((_, awaits_drain)) = &mut agent.leaving {
-            *awaits_drain = false;
-        }
+        agent.drained();
         self.trace(|| format!("{}: drops s{id}", self.called(index)));
         if self.rng.chance(700) {
             self.send_up(id, Up::Closed);
@@ -152,8 +151,9 @@ impl World {
             }
             self.slots(index, Event::Kill(attempt));
         }
-        let agent = self.machines[index].agent.as_mut();
-        agent.into_iter().for_each(|agent| agent.link = Link::Opening(id));
+        // It may have died over it.
+        let Some(agent) = &mut self.machines[index].agent else { return };
+        agent.link = Link::Opening(id);
         self.send_up(id, Up::Connect);
     }
 
@@ -166,8 +166,8 @@ impl World {
         agent.link = Link::Open(id);
         let unsaid = std::mem::take(&mut agent.unsaid);
         reports.extend(unsaid.into_iter().filter(|attempt| !machine.journal.has_ended(*attempt)).map(Report::Started));
-        if let Some((_, awaits_drain)) = &mut agent.leaving {
-            *awaits_drain = true;
+        if let Some(leaving) = &mut agent.leaving {
+            leaving.awaits_drain = true;
             reports.push(Report::Leaving);
         }
         reports.into_iter().for_each(|report| self.report(index, report));
@@ -187,10 +187,7 @@ impl World {
             Order::Start(attempt, _) if self.machines[index].journal.has_ended(attempt) => {}
             Order::Start(attempt, job) => self.start(index, attempt, &job),
             Order::Stop(attempt) => self.slots(index, Event::Stop(attempt)),
-            Order::Drain => {
-                let agent = self.machines[index].agent.as_mut();
-                agent.into_iter().filter_map(|agent| agent.leaving.as_mut()).for_each(|leaving| leaving.1 = false);
-            }
+            Order::Drain => self.machines[index].agent.iter_mut().for_each(Agent::drained),
             Order::Renew { sent } => self.renew(index, sent),
             Order::Acknowledge(attempt) => {
                 self.check_acknowledged(attempt);

@@ -7,6 +7,7 @@ use sortie_engine::{AttemptId, Event, Held, Hello, Report, Slots, Time};
 use crate::faults::{GUARD_MS, KILL_MS};
 use crate::journal::Journal;
 use crate::link::Link;
+use crate::network::Up;
 use crate::rng::{Clock, Rng};
 use crate::world::{Happens, World};
 
@@ -50,8 +51,14 @@ pub(crate) struct Agent {
     pub(crate) presented: BTreeSet<AttemptId>,
     /// The starts since then, which nobody has been told of.
     pub(crate) unsaid: Vec<AttemptId>,
-    /// It is being stopped: since when, and whether there may be orders under way to it.
-    pub(crate) leaving: Option<(u64, bool)>,
+    pub(crate) leaving: Option<Leaving>,
+}
+
+/// A worker is being stopped.
+pub(crate) struct Leaving {
+    pub(crate) since: u64,
+    /// There may be orders under way to it.
+    pub(crate) awaits_drain: bool,
 }
 
 impl Machine {
@@ -89,9 +96,16 @@ impl Machine {
     }
 
     fn has_left(&self, now: u64) -> bool {
-        let Some(Agent { leaving: Some((since, awaits_drain)), slots, .. }) = &self.agent else { return false };
-        let told = self.journal.is_empty() && !awaits_drain;
-        slots.is_empty() && (told || now > since + LEAVE_MS)
+        let Some(Agent { leaving: Some(leaving), slots, .. }) = &self.agent else { return false };
+        let told = self.journal.is_empty() && !leaving.awaits_drain;
+        slots.is_empty() && (told || now > leaving.since + LEAVE_MS)
+    }
+}
+
+impl Agent {
+    /// No order is under way to it any more.
+    pub(crate) fn drained(&mut self) {
+        self.leaving.iter_mut().for_each(|leaving| leaving.awaits_drain = false);
     }
 }
 
@@ -178,7 +192,7 @@ impl World {
         if let Some(id) = agent.link.connection() {
             // What it has said may still be under way.
             match self.rng.chance(500) {
-                true => self.send_up(id, crate::network::Up::Closed),
+                true => self.send_up(id, Up::Closed),
                 false => self.cut(id, 700, 3_000),
             }
         }
@@ -213,7 +227,7 @@ impl World {
         let is_able = |agent: &&mut Agent| agent.leaving.is_none() && agent.frozen_until <= now;
         let Some(agent) = machine.agent.as_mut().filter(is_able) else { return };
         let is_open = agent.link.is_open();
-        agent.leaving = Some((now, is_open));
+        agent.leaving = Some(Leaving { since: now, awaits_drain: is_open });
         self.saw("a worker is stopped");
         self.trace(|| format!("{}: is being stopped", self.called(index)));
         if is_open {
@@ -231,7 +245,7 @@ impl World {
         self.trace(|| format!("{}: has left", self.called(index)));
         let agent = self.machines[index].agent.take();
         if let Some(id) = agent.and_then(|agent| agent.link.connection()) {
-            self.send_up(id, crate::network::Up::Closed);
+            self.send_up(id, Up::Closed);
         }
         let up = self.rng.range(100, 10_000);
         self.after(up, Happens::AgentUp(index));

@@ -39,8 +39,8 @@ pub(crate) struct Connection {
     pub(crate) life: u64,
     /// When the worker sent its introduction, by its own clock.
     pub(crate) joined: Time,
-    /// The attempts that the worker presented.
-    pub(crate) presented: Vec<AttemptId>,
+    /// What the worker presented.
+    pub(crate) presented: Vec<Held>,
     /// Nothing gets through any more.
     pub(crate) is_cut: bool,
     /// Nothing that is sent up now gets through any more, and nobody is told of it.
@@ -55,13 +55,13 @@ pub(crate) struct Connection {
 pub(crate) struct Network(BTreeMap<u64, Connection>);
 
 impl Network {
-    pub(crate) fn open(&mut self, machine: usize, life: u64, joined: Time, held: &[Held]) -> u64 {
+    pub(crate) fn open(&mut self, machine: usize, life: u64, joined: Time, presented: Vec<Held>) -> u64 {
         let id = self.0.last_key_value().map_or(1, |(id, _)| id + 1);
         let connection = Connection {
             machine,
             life,
             joined,
-            presented: held.iter().map(|held| held.attempt).collect(),
+            presented,
             is_cut: false,
             is_mute: false,
             is_closed: false,

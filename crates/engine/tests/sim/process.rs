@@ -62,8 +62,11 @@ impl World {
         let Some(agent) = &mut machine.agent else { return };
         let mut actions = Vec::new();
         agent.slots.handle(machine.clock.at(self.now), event, &mut actions);
+        let life = agent.life;
         for action in actions {
-            self.act(index, action);
+            if self.agent(index, life).is_some() {
+                self.act(index, action);
+            }
         }
     }
 
@@ -74,15 +77,23 @@ impl World {
             Action::Withhold(attempt) => self.withhold(attempt, index),
             Action::Terminate(attempt) => self.send_signal(attempt, 15),
             Action::Kill(attempt) => self.send_signal(attempt, 9),
-            Action::Report(report) => {
-                let journal = &mut self.machines[index].journal;
-                match &report {
-                    Report::Started(attempt) => journal.started(*attempt),
-                    Report::Ended(attempt, end, usage) => journal.end(*attempt, end.clone(), *usage),
-                    Report::Leaving | Report::Heartbeat { .. } => {}
-                }
-                self.report(index, report);
-            }
+            Action::Report(report) => self.write_down(index, report),
+        }
+    }
+
+    /// What has happened goes to the journal before it goes to the master; a worker may die before either.
+    fn write_down(&mut self, index: usize, report: Report) {
+        if self.crashes(index) {
+            return;
+        }
+        let journal = &mut self.machines[index].journal;
+        match &report {
+            Report::Started(attempt) => journal.started(*attempt),
+            Report::Ended(attempt, end, usage) => journal.end(*attempt, end.clone(), *usage),
+            Report::Leaving | Report::Heartbeat { .. } => {}
+        }
+        if !self.crashes(index) {
+            self.report(index, report);
         }
     }
 
@@ -179,17 +190,17 @@ impl World {
         let Some(process) = self.processes.get_mut(&attempt).filter(|process| process.stopped.is_none()) else {
             return;
         };
-        if signal != 9 {
-            return if process.nature.ignores_term {
-            } else {
-                self.exit(attempt, Exit::Signal(signal))
-            };
+        match (signal, process.nature.ignores_term) {
+            (9, _) => {
+                process.exit.get_or_insert(Exit::Signal(9));
+                process.stopped = Some(self.now);
+                let after = process.nature.hangs_ms;
+                self.trace(|| format!("process {attempt} is killed"));
+                self.after(after, Happens::Gone(attempt));
+            }
+            (_, true) => {}
+            (_, false) => self.exit(attempt, Exit::Signal(signal)),
         }
-        process.exit.get_or_insert(Exit::Signal(9));
-        process.stopped = Some(self.now);
-        let after = process.nature.hangs_ms;
-        self.trace(|| format!("process {attempt} is killed"));
-        self.after(after, Happens::Gone(attempt));
     }
 
     /// A command ends. What it leaves behind is killed at once, or, if it was asked to end, when its grace is over.

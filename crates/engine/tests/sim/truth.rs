@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sortie_engine::{AttemptId, Ended, Exit, Limits, LostReason, Outcome, Started, TaskId};
+use sortie_engine::{AttemptId, Ended, Exit, Limits, LostReason, Outcome, SessionId, Started, TaskId};
 
 use crate::clients::SOMEBODY;
 use crate::faults::Kind;
@@ -78,7 +78,7 @@ impl World {
         let is_start = match started {
             Started::No => process.is_none(),
             Started::Yes => process.is_some(),
-            Started::Unknown => ended.started.is_none(),
+            Started::Unknown => ended.started.is_none() && !self.is_presented(attempt, ended),
         };
         let is_possible = match self.kind {
             Kind::Calm => false,
@@ -86,6 +86,13 @@ impl World {
             Kind::Rough | Kind::Frozen | Kind::Hanging => true,
         };
         is_cause && is_start && is_possible
+    }
+
+    /// Whether the worker that is there has said when it joined that the command had started.
+    fn is_presented(&self, attempt: AttemptId, ended: &Ended) -> bool {
+        let session = self.store.workers[&ended.attempt.worker].link.session();
+        let presented = session.map(|SessionId(id)| &self.network.get(id).presented);
+        presented.is_some_and(|held| held.iter().any(|held| held.attempt == attempt && held.started))
     }
 
     /// The worker has not said in time that it has started it, or that it is gone.
